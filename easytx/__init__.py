@@ -1,0 +1,57 @@
+"""From a pandas DataFrame to a fine-tuned transformer in three lines."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "ClassificationArgs": "easytx.classification",
+    "ClassificationModel": "easytx.classification",
+    "ModelArgs": "easytx.config.model_args",
+    "MultiLabelClassificationArgs": "easytx.classification",
+    "MultiLabelClassificationModel": "easytx.classification",
+    "NERArgs": "easytx.ner",
+    "NERModel": "easytx.ner",
+    "QuestionAnsweringArgs": "easytx.question_answering",
+    "QuestionAnsweringModel": "easytx.question_answering",
+    "errors": "easytx.errors",
+    "global_args": "easytx.config.global_args",
+    "load": "easytx.core.registry",
+    "samples": "easytx.data.samples",
+}
+_MODULES = {"errors", "samples"}
+
+__all__ = sorted([*_PUBLIC, "__version__"])
+
+if TYPE_CHECKING:
+    from easytx import errors
+    from easytx.classification import (
+        ClassificationArgs,
+        ClassificationModel,
+        MultiLabelClassificationArgs,
+        MultiLabelClassificationModel,
+    )
+    from easytx.config.global_args import global_args
+    from easytx.config.model_args import ModelArgs
+    from easytx.core.registry import load
+    from easytx.data import samples
+    from easytx.ner import NERArgs, NERModel
+    from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'easytx' has no attribute '{name}'")
+    module = importlib.import_module(_PUBLIC[name])
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return list(__all__)

@@ -1,0 +1,189 @@
+"""Labels of rows as numbers, and outputs of windows as answers for rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+
+from easytx.data.checks import counted, rows
+from easytx.data.labels import LabelMap, plain
+from easytx.errors import LabelError
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier says about each row.
+
+    Attributes:
+        logits: Mean over the windows of a row, of shape (rows, labels).
+        windows: The logits of each window, one array of shape (windows, labels) per row.
+        probabilities: Of shape (rows, labels); empty for regression.
+        predicted: The label id of each row, or 0 and 1 per label, or the number.
+    """
+
+    logits: np.ndarray
+    windows: list[np.ndarray]
+    probabilities: np.ndarray
+    predicted: np.ndarray
+
+
+def by_row(values: Sequence[np.ndarray], features: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the mean logits of each row, and the logits of its windows."""
+    stacked = np.stack(values)
+    windows = [stacked[positions] for positions in features]
+    if len(stacked) == len(windows):
+        return np.concatenate(windows), windows
+    return np.stack([window.mean(axis=0) for window in windows]), windows
+
+
+def vote(windows: Sequence[np.ndarray], tie_value: int) -> np.ndarray:
+    """Return the class that most windows of each row favour, of shape (rows,).
+
+    Of tied classes `tie_value` wins where it is one of them, else the one with the highest mean probability.
+    """
+    winners = np.empty(len(windows), dtype=np.int64)
+    for i, window in enumerate(windows):
+        votes = np.bincount(window.argmax(axis=1), minlength=window.shape[1])
+        tied = np.flatnonzero(votes == votes.max())
+        mean = softmax(window, axis=1).mean(axis=0)
+        winners[i] = tie_value if tie_value in tied else tied[mean[tied].argmax()]
+    return winners
+
+
+def single_answers(logits: np.ndarray, windows: list[np.ndarray], tie_value: int) -> Answers:
+    """Return one class per row."""
+    one_each = all(len(window) == 1 for window in windows)
+    predicted = logits.argmax(axis=1) if one_each else vote(windows, tie_value)
+    return Answers(logits, windows, softmax(logits, axis=1), predicted)
+
+
+def multi_label_answers(logits: np.ndarray, windows: list[np.ndarray], threshold: float | Sequence[float]) -> Answers:
+    """Return 0 or 1 per row and label: a label counts where its probability reaches its threshold.
+
+    Over the windows of a row the highest probability of a label counts: one part of a text can earn it.
+    """
+    best = logits if len(windows) == len(np.concatenate(windows)) else np.stack([w.max(axis=0) for w in windows])
+    probabilities = expit(best.astype(np.float64)).astype(np.float32)
+    return Answers(best, windows, probabilities, (probabilities >= np.asarray(threshold)).astype(np.int64))
+
+
+def regression_answers(logits: np.ndarray, windows: list[np.ndarray]) -> Answers:
+    """Return one number per row, the mean of its windows."""
+    return Answers(logits, windows, np.empty((len(logits), 0), dtype=np.float32), logits[:, 0])
+
+
+def classes(column: pd.Series, *, name: str) -> list[Any]:
+    """Return a column of classes as plain Python values.
+
+    Raises:
+        LabelError: If a label is missing, or the column holds fractions.
+    """
+    values = _present(column, name)
+    fractions = [i for i, value in enumerate(values) if isinstance(value, float) and not value.is_integer()]
+    if fractions:
+        raise LabelError(
+            f"{name} has numbers such as {values[fractions[0]]!r} where classes are expected ({rows(fractions)}). "
+            "To predict numbers, set regression=True in args and num_labels=1."
+        )
+    unhashable = [i for i, value in enumerate(values) if isinstance(value, (tuple, dict, set, np.ndarray))]
+    if unhashable:
+        raise LabelError(
+            f"{name} has a {type(column.iloc[unhashable[0]]).__name__} where one class a row is expected "
+            f"({rows(unhashable)}). For several labels a row use MultiLabelClassificationModel."
+        )
+    return [int(value) if isinstance(value, float) else value for value in values]
+
+
+def numbers(column: pd.Series, *, name: str) -> np.ndarray:
+    """Return a column of regression targets, float32 of shape (rows,).
+
+    Raises:
+        LabelError: If a value is missing, infinite or not a number.
+    """
+    values = _present(column, name)
+    wrong = [i for i, v in enumerate(values) if isinstance(v, bool) or not isinstance(v, (int, float)) or abs(v) == np.inf]
+    if wrong:
+        raise LabelError(
+            f"{name} has {values[wrong[0]]!r} where a number is expected ({rows(wrong)}). "
+            "To predict classes, leave regression=False."
+        )
+    return np.asarray(values, dtype=np.float32)
+
+
+def label_lists(column: pd.Series, *, name: str) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the labels of each row, and whether they are vectors of 0 and 1 rather than names.
+
+    A text such as "[1, 0, 1]", as a csv file holds it, is read as the list it shows.
+
+    Raises:
+        LabelError: If a row has no list, or vectors differ in length.
+    """
+    lists = [_as_list(value) for value in column]
+    wrong = [i for i, value in enumerate(lists) if value is None]
+    if wrong:
+        raise LabelError(
+            f"{name} has no list of labels in {counted(len(wrong), 'row')} of the column 'labels': {rows(wrong)}. "
+            "Give a list of 0 and 1, one per label, or a list of label names."
+        )
+    found = [value for value in lists if value is not None]
+    vectors = any(found) and all(item in (0, 1) and not isinstance(item, str) for row in found for item in row)
+    if vectors:
+        length = len(found[0])
+        other = [i for i, row in enumerate(found) if len(row) != length]
+        if other:
+            raise LabelError(
+                f"{name} has label lists of different lengths: {length} in row 0, but {len(found[other[0]])} in "
+                f"{rows(other)}. Each row needs one 0 or 1 per label."
+            )
+    return found, vectors
+
+
+def label_matrix(lists: Sequence[tuple[Any, ...]], vectors: bool, labels: LabelMap, *, name: str) -> np.ndarray:
+    """Return 0 and 1 per row and label, float32 of shape (rows, labels).
+
+    Raises:
+        LabelError: If vectors have another length, or names are unknown.
+    """
+    if vectors:
+        if len(lists[0]) != len(labels):
+            raise LabelError(f"{name} has {len(lists[0])} labels a row, but the model has {len(labels)}: {labels.labels[:20]}.")
+        return np.asarray(lists, dtype=np.float32)
+    matrix = np.zeros((len(lists), len(labels)), dtype=np.float32)
+    row_of = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
+    flat = [label for row in lists for label in row]
+    unknown = sorted({int(row_of[i]) for i, label in enumerate(flat) if label not in labels})
+    if unknown:
+        strange = next(label for label in flat if label not in labels)
+        raise LabelError(
+            f"{name} has {counted(len(unknown), 'row')} with labels that training did not have, such as {strange!r} "
+            f"({rows(unknown)}). Known labels are {labels.labels[:20]}."
+        )
+    matrix[row_of, labels.encode(flat, name=name)] = 1.0
+    return matrix
+
+
+def _present(column: pd.Series, name: str) -> list[Any]:
+    missing = np.flatnonzero(column.isna().to_numpy())
+    if len(missing):
+        raise LabelError(
+            f"{name} has no label in {counted(len(missing), 'row')} of the column '{column.name}': {rows(missing)}. "
+            f"Fill or drop them, for example {name}.dropna(subset=['{column.name}'])."
+        )
+    return [plain(value) for value in column]
+
+
+def _as_list(value: Any) -> tuple[Any, ...] | None:
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = json.loads(value.replace("'", '"'))
+        except json.JSONDecodeError:
+            return None
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return None
+    return tuple(plain(item) for item in value)

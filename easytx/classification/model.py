@@ -1,0 +1,173 @@
+"""One class, or one number, per text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from easytx.classification import data as rules
+from easytx.classification.args import ClassificationArgs
+from easytx.classification.data import Answers
+from easytx.config.model_args import ModelArgs
+from easytx.core.calls import Metric, custom_scores
+from easytx.core.labelled import LabelledModel
+from easytx.core.results import EvalResult, InputExample, Prediction
+from easytx.data.checks import texts_of, warn_about_duplicates, warn_about_imbalance
+from easytx.data.labels import LabelMap
+from easytx.data.prepared import TaskData
+from easytx.data.tokenise import column, window_overlap, with_column
+from easytx.metrics.classification import classification_scores, per_class_table, regression_scores
+from easytx.training.inference import Outputs
+from easytx.training.losses import LossFunction, build_loss
+from easytx.training.weights import class_weights
+
+_REMEDY = "Set sliding_window=True to read all of them, or a higher max_seq_length."
+
+
+class ClassificationModel(LabelledModel):
+    """Classify texts or pairs of texts; with `args.regression`, predict a number for each.
+
+    Example:
+        >>> model = ClassificationModel("starter", args={"num_train_epochs": 3})
+        >>> model.train_model(train_df)  # columns text (or text_a, text_b) and labels
+        >>> result, model_outputs, wrong_predictions = model.eval_model(eval_df)
+        >>> predictions, raw_outputs = model.predict(["A text to classify"])
+    """
+
+    args_class: ClassVar[type[ModelArgs]] = ClassificationArgs
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+
+    def __init__(
+        self,
+        model_type: str | None = None,
+        model_name: str | Path | None = None,
+        tokenizer_type: str | None = None,
+        tokenizer_name: str | None = None,
+        num_labels: int | None = None,
+        weight: Any = None,
+        args: Mapping[str, Any] | ModelArgs | None = None,
+        use_cuda: bool | None = None,
+        cuda_device: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
+        super().__init__(
+            model_type, model_name, tokenizer_type=tokenizer_type, tokenizer_name=tokenizer_name,
+            num_labels=num_labels, weight=weight, args=args, use_cuda=use_cuda, cuda_device=cuda_device, **kwargs,
+        )
+        if self.args["regression"]:
+            self.labels, self.num_labels = None, 1
+
+    def head_config(self) -> dict[str, Any]:
+        if self.args["regression"]:
+            return {"num_labels": 1, "problem_type": "regression"}
+        return {**self.known_labels().for_config(), "problem_type": "single_label_classification"}
+
+    def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
+        columns = self.columns.texts_in(frame)
+        texts = [texts_of(frame, text, name=name) for text in columns]
+        targets = None if split == "predict" else self.targets(frame["labels"], split, name)
+        if split == "train":
+            warn_about_duplicates(frame, columns, name=name)
+        features = self.encoded(texts[0], texts[1] if len(texts) == 2 else None, overlap=self.overlap(len(texts) == 2),
+                                split=split, name=name, remedy=_REMEDY)
+        return features if targets is None else with_column(features, "labels", list(targets[column(features, "row")]))
+
+    def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
+        """Return what the model learns for each row: a label id, or with regression a number."""
+        if self.args["regression"]:
+            return rules.numbers(labels, name=name)
+        values = rules.classes(labels, name=name)
+        known = self.learn_labels(values, name=name) if split == "train" else self.known_labels()
+        ids = known.encode(values, name=name, known_from="labels_list" if split == "train" else "training")
+        if split == "train":
+            warn_about_imbalance(known.counts(ids), name=name)
+            self.weigh(ids)
+        return ids
+
+    def weigh(self, ids: np.ndarray) -> None:
+        """Turn `weight` into one number per label, with the training rows where they matter."""
+        if self.weight is not None:
+            self.weight = class_weights(self.weight, ids, self.known_labels().labels)
+
+    def overlap(self, pairs: bool) -> int | None:
+        """Return how many tokens windows share, or None where texts are cut instead."""
+        if not self.args["sliding_window"]:
+            return None
+        return window_overlap(self.tokenizer, self.args.max_seq_length, self.args["stride"], pairs=pairs)
+
+    def loss(self) -> LossFunction | None:
+        args = self.args
+        if args["regression"]:
+            return None
+        return build_loss(kind="single_label", loss_type=args["loss_type"], loss_args=args["loss_args"],
+                          weight=self.weight, label_smoothing=args.label_smoothing_factor)
+
+    def decode(self, outputs: Outputs, data: TaskData) -> Answers:
+        logits, windows = rules.by_row(outputs.values, data.features_of_rows())
+        if self.args["regression"]:
+            return rules.regression_answers(logits, windows)
+        return rules.single_answers(logits, windows, self.args["tie_value"])
+
+    def truth(self, data: TaskData) -> np.ndarray:
+        """Return the target of each row, as the model was given it."""
+        positions = [features[0] for features in data.features_of_rows()]
+        return np.asarray(data.dataset.with_format("numpy")["labels"][positions])
+
+    def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+        truth, predicted = self.truth(data), answers.predicted
+        if self.args["regression"]:
+            own = regression_scores(truth, predicted)
+        else:
+            own = classification_scores(truth, answers.logits, predictions=predicted)
+        return {**own, **custom_scores(metrics, truth, predicted, answers.logits)}
+
+    def answer_labels(self, answers: Answers) -> Any:
+        """Return the answers as the user's own labels: an array for whole numbers from 0, else a list."""
+        labels = self.known_labels() if not self.args["regression"] else LabelMap.of_size(1)
+        return answers.predicted if labels.is_range else labels.decode(answers.predicted)
+
+    def raw(self, answers: Answers) -> Any:
+        """Return the logits: of shape (rows, labels), or with windows one array of shape (windows, labels) a row."""
+        if self.args["sliding_window"]:
+            return answers.windows
+        return answers.logits[:, 0] if self.args["regression"] else answers.logits
+
+    def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> EvalResult:
+        frame = self.answer_frame(answers, data)
+        if self.args["regression"]:
+            return EvalResult(result, self.raw(answers), [], frame)
+        truth = self.truth(data)
+        differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
+        wrong = self.wrong(frame, np.flatnonzero(differs), data)
+        return EvalResult(result, self.raw(answers), wrong, frame, self.table(truth, answers))
+
+    def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
+        """Return precision, recall, F1 and support of each label."""
+        return per_class_table(truth, answers.predicted, self.known_labels().names)
+
+    def wrong(self, frame: pd.DataFrame, positions: np.ndarray, data: TaskData) -> list[InputExample]:
+        """Return the rows at these positions as examples of wrong predictions."""
+        first, *second = self.columns.texts_in(data.frame)
+        picked = frame.iloc[positions]
+        seconds = picked[second[0]] if second else [None] * len(picked)
+        return [InputExample(int(guid), *rest) for guid, *rest in
+                zip(positions, picked[first], seconds, picked["labels"], picked["prediction"], strict=True)]
+
+    def prediction(self, answers: Answers, data: TaskData) -> Prediction:
+        return Prediction(self.answer_labels(answers), self.raw(answers), self.answer_frame(answers, data))
+
+    def answer_frame(self, answers: Answers, data: TaskData) -> pd.DataFrame:
+        """Return the rows with their prediction and, for classes, its probability."""
+        frame = data.frame.assign(prediction=list(self.answer_labels(answers)))
+        return frame if self.args["regression"] else frame.assign(probability=answers.probabilities.max(axis=1))
+
+    def predict_proba(self, to_predict: Any, **kwargs: Any) -> pd.DataFrame:
+        """Return probabilities, one column per label, in the order and under the index of the rows."""
+        answers, data = self.answered(to_predict, kwargs)
+        return pd.DataFrame(answers.probabilities, index=data.frame.index, columns=self.known_labels().labels)

@@ -1,0 +1,1 @@
+"""Arguments: declared once, validated, merged."""

@@ -1,0 +1,99 @@
+"""What comes with a call besides its named arguments: other names of the data, column names, custom metrics."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from easytx.config.fields import closest
+from easytx.errors import ArgumentError
+
+# Other names of the first argument and of the evaluation data.
+_DATA = ("train_df", "train_data", "train_file")
+_EVALUATION = ("eval_df", "eval_data", "eval_file")
+
+# Named by old scripts; the class decides now.
+_IGNORED = {"multi_label": "the class says whether labels are multi-label"}
+
+Metric = Callable[[Any, Any], Any]
+
+
+@dataclass
+class Call:
+    """The keyword arguments of one call, sorted out.
+
+    Attributes:
+        data: The rows to train on, or to evaluate.
+        evaluation: The rows to evaluate while training.
+        renames: Our column name -> the caller's.
+        metrics: Name -> function of (truth, predictions).
+        options: Arguments of this method alone.
+    """
+
+    data: Any = None
+    evaluation: Any = None
+    renames: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_call(
+    method: str,
+    kwargs: Mapping[str, Any],
+    *,
+    data: Any = None,
+    evaluation: Any = None,
+    columns: tuple[str, ...],
+    options: tuple[str, ...] = (),
+) -> Call:
+    """Sort out what was given to a method.
+
+    Raises:
+        ArgumentError: If the data is missing, or an argument is neither known nor a function.
+    """
+    call = Call(data, evaluation)
+    first, second = (_DATA, _EVALUATION) if method == "train_model" else (_EVALUATION, ())
+    for name, value in kwargs.items():
+        if name in first and call.data is None:
+            call.data = value
+        elif name in second and call.evaluation is None:
+            call.evaluation = value
+        elif name in options:
+            call.options[name] = value
+        elif name.endswith("_column") and name.removesuffix("_column") in columns:
+            call.renames[name.removesuffix("_column")] = value
+        elif name in _IGNORED:
+            warnings.warn(f"{method}({name}=...) has no effect: {_IGNORED[name]}.", UserWarning, stacklevel=4)
+        elif callable(value):
+            call.metrics[name] = value
+        else:
+            known = [*first, *second, *options, *(f"{column}_column" for column in columns), "output_dir", "args"]
+            raise ArgumentError(
+                f"{method} has no argument '{name}', and its value is no function to be a metric.{closest(name, known)}"
+            )
+    if call.data is None:
+        raise ArgumentError(f"{method} needs data: give it as the first argument.")
+    return call
+
+
+def custom_scores(
+    metrics: Mapping[str, Metric], truth: Any, predictions: Any, raw: Any = None, numeric_truth: Any = None
+) -> dict[str, Any]:
+    """Return the scores of custom metrics.
+
+    Args:
+        metrics: Name -> function. One whose name starts with `prob_` gets `raw` instead of the predictions.
+        truth: One true answer per row.
+        predictions: One predicted answer per row.
+        raw: The model's outputs, one per row.
+        numeric_truth: The truth for `prob_` metrics, where it is not `truth`.
+    """
+    scores = {}
+    for name, function in metrics.items():
+        if name.startswith("prob_") and raw is not None:
+            scores[name] = function(truth if numeric_truth is None else numeric_truth, raw)
+        else:
+            scores[name] = function(truth, predictions)
+    return scores

@@ -1,0 +1,220 @@
+"""Training: from prepared rows to the best weights, saved."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+
+from easytx.core.calls import Call
+from easytx.core.loading import quiet
+from easytx.core.results import TrainResult
+from easytx.core.saving import check_output_dir, save_model
+from easytx.data.checks import warn_about_overlap
+from easytx.data.prepared import TaskData
+from easytx.errors import ArgumentError
+from easytx.training.arguments import adafactor_options, trackers, training_arguments
+from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
+from easytx.training.checkpoints import to_resume
+from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
+from easytx.training.precision import describe
+from easytx.training.tracking import tracked
+from easytx.training.trainer import EasyTrainer
+
+if TYPE_CHECKING:
+    from easytx.core.base_model import BaseModel
+
+logger = logging.getLogger(__name__)
+
+
+def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainResult:
+    """Train a model on the rows of a call; afterwards it holds the best weights and they are saved.
+
+    Raises:
+        DataError: If something is wrong with the rows; nothing has been loaded or written then.
+    """
+    args = model.args
+    resume = to_resume(call.options.get("resume_from_checkpoint"), output_dir)
+    if resume is None and not args.no_save:
+        check_output_dir(output_dir, overwrite=args.overwrite_output_dir)
+    train, held_out = _rows(model, call)
+    seed = secrets.randbelow(2**31) if args.manual_seed is None else args.manual_seed
+    run = _Run(model, train, held_out, call, output_dir, seed, show=show and not args.silent)
+    return run.train(resume)
+
+
+def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
+    args = model.args
+    if args.evaluate_during_training and call.evaluation is None:
+        raise ArgumentError("evaluate_during_training is set, but no evaluation data was given. Give eval_df=...")
+    if call.evaluation is not None and not args.evaluate_during_training:
+        logger.warning("eval_df is not used: evaluate_during_training is not set.")
+    train = model.prepared(call.data, name="train_df", split="train", renames=call.renames)
+    if not args.evaluate_during_training:
+        return train, None
+    held_out = model.prepared(call.evaluation, name="eval_df", split="eval", renames=call.renames)
+    texts = model.columns.texts_in(train.frame)
+    if all(column in held_out.frame for column in texts):
+        warn_about_overlap(train.frame, held_out.frame, texts, names=("train_df", "eval_df"))
+    return train, held_out
+
+
+class _Run:
+    """One training, with what it needs to remember."""
+
+    def __init__(
+        self, model: BaseModel, train: TaskData, held_out: TaskData | None, call: Call, output_dir: Path, seed: int,
+        *, show: bool,
+    ) -> None:
+        args = model.args
+        self.model, self.args, self.train_data, self.held_out = model, args, train, held_out
+        self.metrics, self.output_dir, self.seed, self.show = call.metrics, output_dir, seed, show
+        self.best_dir = best_model_dir(args.best_model_dir, args.output_dir, output_dir)
+        self.history = History(None if args.no_save else output_dir, verbose=args.evaluate_during_training_verbose)
+        self.best = BestModel(args, save=self._keep_best if args.save_best_model else None)
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self.dtype = model.precision()
+
+    def train(self, resume: Path | None) -> TrainResult:
+        started = time.monotonic()
+        if self.args.thread_count is not None:
+            torch.set_num_threads(self.args.thread_count)
+        self.model.head_seed = self.seed
+        network = self.model.model
+        self.trainer = self._trainer(network)
+        main = self.trainer.is_world_process_zero()
+        with tracked(self.args, config=self._description(), main_process=main), _frozen(network, self.args):
+            try:
+                output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+            finally:
+                self.trainer.release()
+        self.model.trained = True
+        self._restore_best()
+        if not self.args.no_save and main:
+            self._save(self.output_dir, self.best.best or {})
+        details = dict(self.history.scores) if self.held_out is not None else output.training_loss
+        info = {**self._description(), "seconds": time.monotonic() - started}
+        if self.best.best is not None:
+            info |= {"best_step": self.best.best_step, "best_score": self.best.best[self.best.metric],
+                     "restored": self.args.save_best_model}
+        return TrainResult(output.global_step, details, info)
+
+    def _trainer(self, network: Any) -> EasyTrainer:
+        args, evaluates = self.args, self.held_out is not None
+        self.schedule = EpochSchedule(args, evaluates=evaluates, set_epoch=lambda epoch: trainer.set_epoch(epoch))
+        callbacks: list[TrainerCallback] = [self.schedule, self.history, self.best]
+        settings = training_arguments(
+            args, output_dir=self.output_dir, device=self.model.device, dtype=self.dtype, seed=self.seed,
+            evaluates=evaluates, show=self.show, use_cache=getattr(network.config, "use_cache", None),
+        )
+        trainer = EasyTrainer(
+            model=network,
+            args=settings,
+            train_dataset=self.train_data.dataset,
+            eval_dataset=None if self.held_out is None else self.held_out.dataset,
+            data_collator=self.model.collator(),
+            processing_class=self.model.tokenizer,
+            callbacks=callbacks,
+            optimizer_cls_and_kwargs=_adafactor(args) if settings.optim == "adafactor" else None,
+            loss_function=self.model.loss(),
+            evaluation=self._evaluate if evaluates else None,
+            save_folder=self._save,
+            parameter_groups=lambda net: parameter_groups(
+                net,
+                weight_decay=args.weight_decay,
+                learning_rate=args.learning_rate,
+                custom_parameter_groups=args.custom_parameter_groups,
+                custom_layer_parameters=args.custom_layer_parameters,
+            ),
+        )
+        # The Trainer's own reporters print every log line; ours go to the bar, the history and the trackers.
+        trainer.remove_callback(PrinterCallback if settings.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
+        if self.show:
+            trainer.add_callback(Bar())
+        return trainer
+
+    def _evaluate(self) -> dict[str, Any]:
+        show = self.show and not self.args.evaluate_during_training_silent
+        result, _ = self.model.evaluated(self._held_out(), self.metrics, show=show)
+        step = self.trainer.state.global_step
+        self.history.add(step, result)
+        self.best.add(step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
+        return result
+
+    def _held_out(self) -> TaskData:
+        if self.held_out is None:
+            raise RuntimeError("there is no evaluation data")
+        return self.held_out
+
+    def _save(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
+        names = None if self.model.labels is None else self.model.labels.names
+        save_model(folder, model=self.model.model, tokenizer=self.model.tokenizer, args=self.args,
+                   results=results, labels=names)
+
+    def _keep_best(self, result: dict[str, Any]) -> None:
+        if self.args.no_save:
+            state = self.model.model.state_dict()
+            self.best_weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+        elif self.trainer.is_world_process_zero():
+            self._save(self.best_dir, result)
+
+    def _restore_best(self) -> None:
+        if self.best.best is None or not self.args.save_best_model:
+            return
+        if self.best.best_step == self.trainer.state.global_step:
+            return
+        if self.best_weights is not None:
+            self.model.model.load_state_dict(self.best_weights)
+        else:
+            self.trainer.accelerator.wait_for_everyone()
+            network = self.model.model
+            with quiet():
+                best = type(network).from_pretrained(self.best_dir, config=network.config, dtype=network.dtype)
+            network.load_state_dict(best.state_dict())
+        logger.info("Restored the weights of step %s: %s = %s", self.best.best_step, self.best.metric,
+                    self.best.best[self.best.metric])
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "device": str(self.model.device),
+            "precision": describe(self.model.device, self.dtype),
+            "seed": self.seed,
+            "train_rows": len(self.train_data.frame),
+            "eval_rows": 0 if self.held_out is None else len(self.held_out.frame),
+            "trackers": trackers(self.args),
+        }
+
+
+def best_model_dir(wanted: str, output_dir_argument: str, output_dir: Path) -> Path:
+    """Return where the best model goes: under the folder of this training, unless the user has named a place."""
+    from easytx.config.model_args import ModelArgs
+
+    return output_dir / "best_model" if wanted == ModelArgs().best_model_dir else Path(wanted)
+
+
+def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:
+    from transformers import Adafactor
+
+    return Adafactor, adafactor_options(args)
+
+
+@contextlib.contextmanager
+def _frozen(network: Any, args: Any) -> Iterator[None]:
+    """Keep parameters fixed while training, and leave them trainable again afterwards."""
+    before = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    freeze_modules(network, args.freeze)
+    if args.train_custom_parameters_only:
+        freeze_others(network, args.custom_parameter_groups, args.custom_layer_parameters)
+    try:
+        yield
+    finally:
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(before[name])

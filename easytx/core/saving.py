@@ -1,0 +1,105 @@
+"""What a model folder holds: JSON and safetensors, a card, and nothing that needs unpickling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from easytx.config.model_args import ModelArgs
+from easytx.core.loading import quiet
+from easytx.errors import OutputDirError
+
+# Traces of where a tokenizer was loaded from, which mislead whoever loads it next.
+_TOKENIZER_TRACES = ("is_local", "local_files_only", "max_length", "stride", "truncation_side_was", "name_or_path")
+
+
+def check_output_dir(folder: str | Path, *, overwrite: bool) -> None:
+    """Raise if training would write into a folder that is not empty.
+
+    Raises:
+        OutputDirError: Unless `overwrite`.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        raise OutputDirError(f"output_dir '{folder}' is a file.")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise OutputDirError(
+            f"output_dir '{folder}' is not empty. Set overwrite_output_dir=True to write into it, or give another "
+            "output_dir."
+        )
+
+
+def save_model(
+    folder: str | Path,
+    *,
+    model: Any,
+    tokenizer: Any,
+    args: ModelArgs,
+    results: Mapping[str, Any] | None = None,
+    labels: list[str] | None = None,
+) -> Path:
+    """Write a model folder that easytx and transformers can open.
+
+    Args:
+        folder: Made where it is missing.
+        model: Weights and configuration; None writes everything else.
+        tokenizer: Its tokenizer.
+        args: Written as `model_args.json`.
+        results: Scores for the card.
+        labels: Label names for the card.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if model is not None:
+        with quiet():
+            model.save_pretrained(folder)
+    _save_tokenizer(tokenizer, folder)
+    args.save(folder)
+    (folder / "README.md").write_text(_card(model, args, results or {}, labels or []), encoding="utf-8")
+    return folder
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text("utf-8"))
+    path.write_text(
+        json.dumps({k: v for k, v in settings.items() if k not in _TOKENIZER_TRACES}, indent=2, ensure_ascii=False)
+        + "\n",
+        encoding="utf-8",
+    )
+
+
+def write_results(folder: str | Path, result: Mapping[str, Any]) -> None:
+    """Write scores as `eval_results.txt`, sorted `key = value` lines, and `eval_results.json`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{name} = {result[name]}\n" for name in sorted(result))
+    (folder / "eval_results.txt").write_text(lines, encoding="utf-8")
+    (folder / "eval_results.json").write_text(
+        json.dumps(dict(result), indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
+    )
+
+
+def _card(model: Any, args: ModelArgs, results: Mapping[str, Any], labels: list[str]) -> str:
+    numbers = [f"| {name} | {value:.4f} |" for name, value in sorted(results.items()) if isinstance(value, float)]
+    settings = ("num_train_epochs", "train_batch_size", "learning_rate", "max_seq_length", "manual_seed")
+    parts = [
+        "---\nlibrary_name: transformers\ntags:\n- easytx\n---\n",
+        f"# {args.model_class or 'Model'} from {args.model_name}\n",
+        "Open it with `easytx.load(folder)`, or with transformers.\n",
+        "## Training\n\n" + "\n".join(f"- {name}: {args[name]}" for name in settings) + "\n",
+    ]
+    if model is not None:
+        parts.insert(2, f"Architecture: {type(model).__name__}, {model.num_parameters():,} parameters.\n")
+    if labels:
+        parts.append("## Labels\n\n" + ", ".join(labels[:100]) + "\n")
+    if numbers:
+        parts.append("## Scores\n\n| score | value |\n|---|---|\n" + "\n".join(numbers) + "\n")
+    return "\n".join(parts)

@@ -1,0 +1,1 @@
+"""Frames in, tensors out: no model, no training."""

@@ -1,0 +1,46 @@
+"""Tokenised data kept on disk, under a name that says exactly what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, load_from_disk
+
+
+def fingerprint(tokenizer: Any, *parts: Any) -> str:
+    """Return a name for what the tokenizer makes of the parts: every text, in order, and every setting counts."""
+    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    for part in parts:
+        for piece in part if _is_list(part) else (part,):
+            text = piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else repr(piece).encode()
+            digest.update(len(text).to_bytes(8, "big") + text)
+        digest.update(b"\0part")
+    return digest.hexdigest()[:32]
+
+
+def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
+    """Return the dataset kept under a name, or make and keep it.
+
+    It appears under its name only when it is complete, so an interrupted write is never read.
+    """
+    place = Path(folder) / name
+    if (place / "state.json").is_file():
+        return load_from_disk(str(place))
+    dataset = make()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place.parent))
+    dataset.save_to_disk(str(partial), num_proc=1)
+    if place.exists():
+        shutil.rmtree(partial)
+    else:
+        partial.replace(place)
+    return dataset
+
+
+def _is_list(part: Any) -> bool:
+    return isinstance(part, Iterable) and not isinstance(part, (str, bytes))

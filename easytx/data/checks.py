@@ -1,0 +1,89 @@
+"""What is wrong with these rows, said with row numbers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from easytx.errors import DataError
+
+# A class this many times rarer than the most common one is worth a word.
+_IMBALANCE = 20
+
+
+def rows(positions: Iterable[Any], limit: int = 5) -> str:
+    """Return "row 3" or "rows 3, 17, ..." for positions counted from 0."""
+    numbers = [int(position) for position in positions]
+    listed = ", ".join(str(number) for number in numbers[:limit])
+    return f"row{'s' * (len(numbers) > 1)} {listed}{', ...' * (len(numbers) > limit)}"
+
+
+def counted(number: int, what: str) -> str:
+    """Return "1 row", "2 rows"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
+    """Return a column as a list of strings; numbers become their text.
+
+    Raises:
+        DataError: If a value is missing, or neither text nor number.
+    """
+    missing = np.flatnonzero(frame[column].isna().to_numpy())
+    if len(missing):
+        raise DataError(
+            f"{name} has no text in {counted(len(missing), 'row')} of the column '{column}': {rows(missing)}. "
+            f"Fill or drop them, for example {name}.dropna(subset=['{column}'])."
+        )
+    values = frame[column].tolist()
+    wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float))]
+    if wrong:
+        kind = type(values[wrong[0]]).__name__
+        raise DataError(f"{name} has a {kind} instead of a text in the column '{column}': {rows(wrong)}.")
+    return [value if isinstance(value, str) else str(value) for value in values]
+
+
+def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: str) -> None:
+    """Warn, once, with their number, if rows have the same texts as an earlier row."""
+    number = int(frame.duplicated(subset=list(columns)).sum())
+    if number:
+        _warn(f"{name} has {counted(number, 'row')} with the same text as an earlier row.")
+
+
+def warn_about_overlap(
+    train: pd.DataFrame, evaluation: pd.DataFrame, columns: Sequence[str], *, names: tuple[str, str]
+) -> None:
+    """Warn, once, with their number, if rows of the evaluation data are in the training data too."""
+    keys = [pd.util.hash_pandas_object(frame[list(columns)].astype(str), index=False) for frame in (train, evaluation)]
+    number = int(keys[1].isin(keys[0]).sum())
+    if number:
+        _warn(f"{counted(number, 'row')} of {names[1]} are in {names[0]} too; the scores will look better than they are.")
+
+
+def warn_about_imbalance(counts: dict[Any, int], *, name: str) -> None:
+    """Warn if a class is much rarer than the most common one."""
+    if not counts:
+        return
+    common, rare = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
+    if counts[rare] * _IMBALANCE < counts[common]:
+        _warn(
+            f"{name} has {counts[common]} rows of {common!r} but {counts[rare]} of {rare!r}. "
+            'Consider weight="balanced", and judge by f1_macro or mcc rather than accuracy.'
+        )
+
+
+def warn_about_truncation(number: int, total: int, max_length: int, *, name: str, remedy: str) -> None:
+    """Warn, once, with their number, if texts were longer than the model was asked to read."""
+    if number:
+        _warn(
+            f"{number} of {counted(total, 'row')} of {name} are longer than max_seq_length={max_length} tokens and "
+            f"were cut. {remedy}"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=2)

@@ -1,0 +1,213 @@
+"""Whatever holds the caller's rows, as a DataFrame with the columns a task expects."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from easytx.config.fields import closest
+from easytx.errors import DataError
+
+if TYPE_CHECKING:
+    from easytx.config.model_args import ModelArgs
+
+_FILE_TYPES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns a task reads.
+
+    Attributes:
+        texts: Alternatives; a frame must have all columns of one of them. The first is the usual one.
+        labels: The columns that training and evaluation need besides.
+        optional: Columns that are kept where they are present.
+    """
+
+    texts: tuple[tuple[str, ...], ...] = (("text",), ("text_a", "text_b"))
+    labels: tuple[str, ...] = ("labels",)
+    optional: tuple[str, ...] = ()
+
+    def all(self) -> tuple[str, ...]:
+        """Return every column name a task knows."""
+        return (*dict.fromkeys(name for names in self.texts for name in names), *self.labels, *self.optional)
+
+    def texts_in(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        """Return the text columns that a checked frame has."""
+        complete = [names for names in self.texts if all(name in frame for name in names)]
+        return max(complete, key=len)
+
+    def check(self, frame: pd.DataFrame, *, name: str, with_labels: bool) -> None:
+        """Raise if columns are missing, or there is no row.
+
+        Raises:
+            DataError: Naming what was expected, what came and what to do.
+        """
+        labels = self.labels if with_labels else ()
+        has = list(frame.columns)
+        wanted = [(*texts, *labels) for texts in self.texts]
+        if not any(all(column in has for column in columns) for columns in wanted):
+            nearest = max(wanted, key=lambda columns: sum(column in has for column in columns))
+            listed = " or ".join(str(list(columns)) for columns in wanted if columns == nearest or len(wanted) == 1)
+            raise DataError(f"{name} needs the columns {listed}, but has {has}. {_remedy(name, nearest, has)}")
+        if frame.empty:
+            raise DataError(f"{name} has no rows.")
+
+
+def _remedy(name: str, wanted: Sequence[str], has: list[Any]) -> str:
+    missing = [column for column in wanted if column not in has]
+    spare = [column for column in has if column not in wanted and isinstance(column, str)]
+    renames = {}
+    for column in missing:
+        near = closest(column, spare)
+        if near:
+            found = near.split("'")[1]
+            spare.remove(found)
+            renames[found] = column
+    if renames:
+        return f"Rename them, for example {name}.rename(columns={renames})."
+    spelled = ", ".join(f"{column}_column=..." for column in missing)
+    return f"Rename columns, or name yours with {spelled}."
+
+
+def as_frame(
+    data: Any,
+    columns: Columns,
+    *,
+    name: str,
+    args: ModelArgs,
+    renames: Mapping[str, str] | None = None,
+    with_labels: bool = True,
+) -> pd.DataFrame:
+    """Return the caller's rows as a checked DataFrame with our column names and the caller's index.
+
+    Args:
+        data: A DataFrame (headerless too), a path to csv, tsv, json, jsonl or parquet, a list of rows (dicts or
+            sequences), or a `datasets.Dataset`.
+        columns: What the task reads.
+        name: What to call the data in messages, such as "train_df".
+        args: For `encoding` and `lazy_loading`.
+        renames: Our column name -> the caller's, where they differ.
+        with_labels: Whether the label columns are needed.
+
+    Raises:
+        DataError: If the data cannot be read or lacks columns or rows.
+    """
+    frame = _read(data, columns, name=name, args=args)
+    for ours, theirs in (renames or {}).items():
+        if theirs not in frame:
+            raise DataError(f"{name} has no column '{theirs}' (given as {ours}_column); it has {list(frame.columns)}.")
+        frame = frame.drop(columns=ours, errors="ignore").rename(columns={theirs: ours})
+    columns.check(frame, name=name, with_labels=with_labels)
+    return frame
+
+
+def as_texts(
+    data: Any, columns: Columns, *, name: str, args: ModelArgs, renames: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Return what a caller wants predictions for as a checked DataFrame of text columns.
+
+    Takes a string, a list of strings, a list of pairs, a Series, and all that `as_frame` takes. A string that names
+    an existing data file is read.
+
+    Raises:
+        DataError: If the data has another form, or no rows.
+    """
+    single, *_ = columns.texts
+    if isinstance(data, str) and not _is_file(data):
+        data = [data]
+    if isinstance(data, pd.Series):
+        return pd.DataFrame({single[0]: data})
+    if isinstance(data, (list, tuple)) and not any(isinstance(row, Mapping) for row in data):
+        if len(data) == 0:
+            raise DataError(f"{name} has no rows.")
+        width = {1 if isinstance(row, str) or not isinstance(row, (list, tuple)) else len(row) for row in data}
+        names = next((texts for texts in columns.texts if width == {len(texts)}), None)
+        if names is None:
+            shapes = " or ".join("strings" if len(t) == 1 else f"lists of {len(t)} strings" for t in columns.texts)
+            raise DataError(f"{name} must be a list of {shapes}, but its rows have {sorted(width)} parts.")
+        rows = [[row] for row in data] if width == {1} and not isinstance(data[0], (list, tuple)) else list(data)
+        return pd.DataFrame(rows, columns=list(names))
+    return as_frame(data, columns, name=name, args=args, renames=renames, with_labels=False)
+
+
+def _read(data: Any, columns: Columns, *, name: str, args: ModelArgs) -> pd.DataFrame:
+    if isinstance(data, pd.DataFrame):
+        frame = data.copy(deep=False)
+    elif isinstance(data, (str, Path)):
+        frame = read_file(data, columns, name=name, args=args)
+    elif hasattr(data, "to_pandas"):
+        frame = data.to_pandas()
+    elif isinstance(data, Sequence) and len(data) > 0:
+        frame = pd.DataFrame(list(data))
+    elif isinstance(data, Sequence):
+        raise DataError(f"{name} has no rows.")
+    else:
+        raise DataError(
+            f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a {type(data).__name__}."
+        )
+    return _named(frame, columns, name=name)
+
+
+def _named(frame: pd.DataFrame, columns: Columns, *, name: str) -> pd.DataFrame:
+    if frame.empty or not all(isinstance(column, int) for column in frame.columns):
+        return frame
+    positional = next(
+        ((*texts, *columns.labels) for texts in columns.texts if len(texts) + len(columns.labels) == frame.shape[1]),
+        None,
+    )
+    if positional is None:
+        return frame
+    warnings.warn(
+        f"{name} has no column names; its columns are taken as {list(positional)}, in this order.",
+        UserWarning,
+        stacklevel=5,
+    )
+    return frame.set_axis(list(positional), axis="columns")
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).suffix.lower() in _FILE_TYPES and len(text) < 4096 and Path(text).is_file()
+
+
+def read_file(path: str | Path, columns: Columns, *, name: str, args: ModelArgs) -> pd.DataFrame:
+    """Return the rows of a csv, tsv, json, jsonl or parquet file.
+
+    With `args.lazy_loading` the file is read by column positions instead (`lazy_delimiter`, `lazy_text_column` ...).
+
+    Raises:
+        DataError: If there is no such file or its type is not known.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{name} is the path '{path}', where there is no file.")
+    encoding = args.encoding or "utf-8"
+    if args.lazy_loading:
+        return _read_by_position(path, args, encoding)
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return pd.read_csv(path, sep="\t" if suffix == ".tsv" else ",", encoding=encoding)
+    if suffix in (".json", ".jsonl"):
+        return pd.read_json(path, lines=suffix == ".jsonl", encoding=encoding, dtype=False)
+    if suffix == ".parquet":
+        return pd.read_parquet(path)
+    raise DataError(f"{name} is a '{suffix}' file; one of {', '.join(_FILE_TYPES)} is expected.")
+
+
+def _read_by_position(path: Path, args: ModelArgs, encoding: str) -> pd.DataFrame:
+    positions = {
+        ours: args.get(f"lazy_{ours}_column")
+        for ours in ("text", "text_a", "text_b", "labels")
+        if args.get(f"lazy_{ours}_column") is not None
+    }
+    if "text_a" in positions and "text_b" in positions:
+        positions.pop("text", None)
+    frame = pd.read_csv(
+        path, sep=args.lazy_delimiter, header=None, skiprows=args.lazy_loading_start_line, encoding=encoding
+    )
+    return pd.DataFrame({ours: frame.iloc[:, position] for ours, position in positions.items()})

@@ -1,0 +1,95 @@
+"""Small data sets that come with the library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+from easytx.config.fields import closest
+from easytx.errors import ArgumentError
+
+__all__ = ["load", "names"]
+
+
+def names() -> list[str]:
+    """Return the names of all data sets."""
+    return sorted(_READERS)
+
+
+def load(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a data set as `(train_df, eval_df)`.
+
+    | name | task | columns |
+    |---|---|---|
+    | support_tickets | five classes | text, labels |
+    | toots | six labels, any number a row | text, labels (lists of names) |
+    | paraphrases | pairs, same meaning or not | text_a, text_b, labels (0 or 1) |
+    | places | named entities | sentence_id, words, labels |
+    | manual | question answering, some unanswerable | id, question, context, answers, is_impossible |
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ArgumentError: If there is no such data set.
+    """
+    if name not in _READERS:
+        raise ArgumentError(f"There is no sample '{name}'. There are {names()}.{closest(name, names())}")
+    return _READERS[name]()
+
+
+def _split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    train, held_out = (frame[frame["split"] == split].drop(columns="split") for split in ("train", "eval"))
+    return train.reset_index(drop=True), held_out.reset_index(drop=True)
+
+
+def _text(file: str) -> str:
+    return files("easytx.data").joinpath("samples", file).read_text("utf-8")
+
+
+def _records(file: str) -> pd.DataFrame:
+    return pd.DataFrame([json.loads(line) for line in _text(file).splitlines()])
+
+
+def _csv(file: str) -> pd.DataFrame:
+    with files("easytx.data").joinpath("samples", file).open("r", encoding="utf-8", newline="") as stream:
+        return pd.read_csv(stream)
+
+
+def _places() -> tuple[pd.DataFrame, pd.DataFrame]:
+    sentences = _records("places.jsonl")
+    sentences.insert(1, "sentence_id", range(len(sentences)))
+    return _split(sentences.explode(["words", "labels"], ignore_index=True).astype({"words": "str", "labels": "str"}))
+
+
+def _manual() -> tuple[pd.DataFrame, pd.DataFrame]:
+    questions: list[dict[str, Any]] = [
+        {
+            "split": article["split"],
+            "id": question["id"],
+            "question": question["question"],
+            "context": paragraph["context"],
+            "answers": {
+                "text": [answer["text"] for answer in question["answers"]],
+                "answer_start": [answer["answer_start"] for answer in question["answers"]],
+            },
+            "is_impossible": question["is_impossible"],
+        }
+        for article in json.loads(_text("manual.json"))["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+    return _split(pd.DataFrame(questions))
+
+
+_READERS: dict[str, Callable[[], tuple[pd.DataFrame, pd.DataFrame]]] = {
+    "manual": _manual,
+    "paraphrases": lambda: _split(_csv("paraphrases.csv")),
+    "places": _places,
+    "support_tickets": lambda: _split(_csv("support_tickets.csv")),
+    "toots": lambda: _split(_records("toots.jsonl")),
+}

@@ -1,0 +1,16 @@
+"""Tiny checkpoints that are made in an instant, for tests without a download.
+
+They have the files, the classes, the special tokens and the quirks of the real architectures, but two layers,
+random weights and a few hundred tokens. A model made from one opens like any other:
+
+    folder = tiny_checkpoint("tiny", "roberta")
+    AutoTokenizer.from_pretrained(folder)
+    AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+"""
+
+from __future__ import annotations
+
+from easytx.testing.checkpoints import ARCHITECTURES, tiny_checkpoint, tiny_config
+from easytx.testing.tokenizers import CORPUS, tiny_tokenizer
+
+__all__ = ["ARCHITECTURES", "CORPUS", "tiny_checkpoint", "tiny_config", "tiny_tokenizer"]

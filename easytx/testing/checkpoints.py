@@ -1,0 +1,131 @@
+"""Tiny checkpoints: the files of a pretrained model, with two layers of random weights."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
+
+from easytx.errors import ArgumentError
+from easytx.testing.tokenizers import tiny_tokenizer
+
+__all__ = ["ARCHITECTURES", "tiny_checkpoint", "tiny_config"]
+
+_SHARED: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 512,
+    # At this width the usual 0.02 would leave all texts with nearly the same logits.
+    "initializer_range": 0.1,
+}
+_OWN: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "distilbert": {"hidden_dim": 64},
+    # Positions are counted from the padding id, 1, upwards: 514 rows hold 512 tokens.
+    "roberta": {"max_position_embeddings": 514, "type_vocab_size": 1},
+    "electra": {"embedding_size": 16},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 32,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    },
+    "albert": {"embedding_size": 16},
+    "mpnet": {"max_position_embeddings": 514},
+    "xlm-roberta": {"max_position_embeddings": 514, "type_vocab_size": 1},
+    # One layer that sees everything and one that sees 8 tokens to either side.
+    "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 16},
+    "longformer": {"max_position_embeddings": 514, "type_vocab_size": 1, "attention_window": 16},
+}
+ARCHITECTURES: tuple[str, ...] = tuple(_OWN)
+
+
+def tiny_config(architecture: str = "bert", **overrides: Any) -> PreTrainedConfig:
+    """Return the config of a model with two layers of width 32, for at least 512 tokens.
+
+    Args:
+        architecture: One of `ARCHITECTURES`, the `model_type` of the config.
+        **overrides: Values for the config. `hidden_size`, `num_hidden_layers` and `num_attention_heads` work
+            for every architecture, whatever its own names for them are.
+
+    Raises:
+        ArgumentError: If the architecture has no tiny version, or an override is no part of its config.
+    """
+    return _config(architecture, tiny_tokenizer(architecture), overrides)
+
+
+def tiny_checkpoint(
+    folder: str | Path,
+    architecture: str = "bert",
+    *,
+    head: str | None = None,
+    seed: int = 0,
+    **config_overrides: Any,
+) -> Path:
+    """Write a tiny model and its tokenizer to a folder that `from_pretrained` opens.
+
+    The same arguments give the same weights, and the random state of the caller stays as it was.
+
+    Args:
+        folder: Where to write; made if it is not there.
+        architecture: One of `ARCHITECTURES`.
+        head: Name of the Auto class whose model is written, such as "AutoModelForSequenceClassification".
+            By default the bare encoder, as in a checkpoint that was only pretrained.
+        seed: Seed of the weights.
+        **config_overrides: As for `tiny_config`; `dtype="bfloat16"` gives weights of half precision.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArgumentError: If the architecture, the head or an override is unknown.
+    """
+    auto_class: Any = getattr(transformers, head or "AutoModel", None)
+    if not hasattr(auto_class, "from_config"):
+        raise ArgumentError(f"head must be the name of an Auto class for models, but is {head!r}.")
+    tokenizer = tiny_tokenizer(architecture)
+    config = _config(architecture, tokenizer, config_overrides)
+    folder = Path(folder)
+    # The CPU's own generator: torch.manual_seed would also reseed every GPU, which the fork does not undo.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        model = auto_class.from_config(config, dtype=config.dtype or torch.float32)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _config(
+    architecture: str, tokenizer: PreTrainedTokenizerBase, overrides: dict[str, Any]
+) -> PreTrainedConfig:
+    """Return the config that fits this tokenizer."""
+    default = AutoConfig.for_model(architecture)
+    for name in overrides:
+        # Some settings are read from a config without being declared by its class.
+        if not hasattr(default, name) and name not in _OWN[architecture]:
+            close = get_close_matches(name, [*default.to_dict(), *default.attribute_map, "num_labels"], n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise ArgumentError(f"The config of '{architecture}' has no '{name}'.{hint}")
+    ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }
+    values: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        **{name: value for name, value in ids.items() if getattr(default, name, None) is not None},
+    }
+    for name, value in {**_SHARED, **_OWN[architecture], **overrides}.items():
+        if hasattr(default, name) or name not in _SHARED:
+            values[default.attribute_map.get(name, name)] = value
+    return type(default)(**values)

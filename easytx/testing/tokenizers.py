@@ -1,0 +1,247 @@
+"""Tiny tokenizers of every family, over the words of a small English corpus.
+
+A word of `CORPUS` is one token. Any other word falls apart into shorter pieces, at worst characters or bytes.
+A character that is not ASCII is unknown, except to the byte-level vocabularies, which know every byte.
+The special tokens stand in the order of the published checkpoints, because some models count on it
+(RoBERTa and MPNet count positions from a padding id of 1).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    AlbertTokenizer,
+    BertTokenizer,
+    DebertaV2Tokenizer,
+    MPNetTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
+)
+
+from easytx.errors import ArgumentError
+
+__all__ = ["CORPUS", "tiny_tokenizer"]
+
+CORPUS: tuple[str, ...] = (
+    "The film was a joy from the first scene to the last, and I would watch it again.",
+    "A dull story, poor acting and a bad ending made this movie a waste of time.",
+    "I love this book. I hate that song. It is good, it is great, it is fine.",
+    "This was the worst meal we had all week; the soup was cold and the bread was old.",
+    "The service is excellent, the staff are friendly and the rooms are clean.",
+    "Not bad, but not very good either: the sound is terrible and the picture is awful.",
+    "John lives in London and works for Acme in Paris.",
+    "Mary Smith flew from New York to Berlin on Monday, 3 May 2021.",
+    "Anna and Peter met in Rome before they moved to Madrid.",
+    "The United Nations opened an office in Geneva near the old station.",
+    "Who wrote the letter? Anna wrote it in 1999, when she was ten years old.",
+    "Where does John live? He lives in a small house by the river in London.",
+    "What is the capital of France? Paris is the capital and the largest city of France.",
+    "How many people work there? About 250 people work at the bank.",
+    "When did the train leave? The train left at six in the morning.",
+    "My phone does not turn on, and the battery is hot. Please send me a new one.",
+    "I want my money back: the order came late and the box was empty.",
+    "You can change your password on the account page, then log in again.",
+    "The price of oil fell by 5 percent while shares in the company rose.",
+    "The team won the match after a long game in the rain.",
+    "Scientists found water on the moon, a report in the paper said.",
+    "The doctor gave her a drug against the pain, but it did not help.",
+    "The cat sat on the mat. The dog ran after the ball.",
+    'He said: "We do not know what they\'ll do next year (or why)."',
+    "One, two, three, four, five, six, seven, eight, nine, ten!",
+    "She is reading, walking, talking and working; he played, jumped and looked up.",
+    "Is this sentence the same as that one? Yes, both mean the same thing. No, they differ.",
+    "Happy people smile. Sad people cry. Angry people shout, and tired people sleep.",
+    "Red, green, blue, black and white are colours; apples, pears and plums are fruit.",
+    "If you have a question, write an e-mail to our team and we will answer it today.",
+)
+
+_SUFFIXES = ("able", "al", "ed", "en", "er", "es", "est", "ful", "ing", "ion", "less", "ly", "ment", "ness")
+_CHARACTERS = tuple(string.ascii_letters + string.digits + string.punctuation)
+_MAX_LENGTH = 512
+_BYTE_LEVEL_SIZE = 2000
+
+
+def _counts() -> Counter[str]:
+    """Return how often each word, number and punctuation mark of the corpus occurs, cased and lowercased."""
+    text = " ".join(CORPUS)
+    counts = Counter(re.findall(r"\w+|[^\w\s]", text))
+    counts.update(set(re.findall(r"\w+", text.lower())) - set(counts))
+    return counts
+
+
+@cache
+def _word_pieces() -> tuple[str, ...]:
+    """Return a WordPiece vocabulary: characters, continuations, words."""
+    continued = [f"##{piece}" for piece in (*string.ascii_letters, *string.digits, *_SUFFIXES)]
+    words = sorted(set(_counts()) - set(_CHARACTERS))
+    return (*_CHARACTERS, *continued, *words)
+
+
+@cache
+def _unigrams() -> tuple[tuple[str, float], ...]:
+    """Return a Unigram vocabulary: pieces with the logarithm of their share in the corpus."""
+    counts = _counts()
+    total = sum(counts.values())
+    scores = {f"▁{word}": math.log(count / total) for word, count in sorted(counts.items())}
+    rarest = min(scores.values())
+    for piece in ("▁", *_SUFFIXES, *_CHARACTERS):
+        # Below every whole word, so that a known word never falls apart.
+        scores.setdefault(piece, rarest - 1.0)
+    return tuple(scores.items())
+
+
+@cache
+def _byte_pairs() -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Return the tokens and merges of a byte-level vocabulary that has every word of the corpus whole."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=_BYTE_LEVEL_SIZE,
+        min_frequency=1,
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    # With a space before it, the first word of a line is learnt in both its forms.
+    tokenizer.train_from_iterator([*CORPUS, *(f" {line}" for line in CORPUS)], trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    return tuple(tokens), tuple((left, right) for left, right in model["merges"])
+
+
+def _ids(tokens: Iterable[str]) -> dict[str, int]:
+    """Number the tokens as they come."""
+    return {token: place for place, token in enumerate(tokens)}
+
+
+def _scored(special: tuple[str, ...], *last: str) -> list[tuple[str, float]]:
+    """Return the Unigram vocabulary between special tokens."""
+    return [*((token, 0.0) for token in special), *_unigrams(), *((token, 0.0) for token in last)]
+
+
+def _spaced(token: str) -> Any:
+    """Return a special token that takes the space before it along, as published mask tokens do.
+
+    The tokenizer classes accept an AddedToken, but declare a string: hence the loose type.
+    """
+    return AddedToken(token, lstrip=True, special=True)
+
+
+def _bert() -> PreTrainedTokenizerBase:
+    """Return the WordPiece tokenizer of BERT, DistilBERT and ELECTRA, lowercasing, with two token types."""
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    return BertTokenizer(vocab=_ids([*special, *_word_pieces()]), model_max_length=_MAX_LENGTH)
+
+
+def _mpnet() -> PreTrainedTokenizerBase:
+    """Return MPNet's: BERT's pieces between RoBERTa's special tokens."""
+    special = ("<s>", "<pad>", "</s>", "[UNK]")
+    return MPNetTokenizer(vocab=_ids([*special, *_word_pieces(), "<mask>"]), model_max_length=_MAX_LENGTH)
+
+
+def _roberta() -> PreTrainedTokenizerBase:
+    """Return the byte-level tokenizer of RoBERTa and Longformer."""
+    tokens, merges = _byte_pairs()
+    return RobertaTokenizer(
+        vocab=_ids(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
+        merges=list(merges),
+        mask_token=_spaced("<mask>"),
+        model_max_length=_MAX_LENGTH,
+    )
+
+
+def _modernbert() -> PreTrainedTokenizerBase:
+    """Return ModernBERT's: byte-level, with BERT's special tokens behind all others."""
+    # This architecture has no tokenizer class of its own: everything lies in tokenizer.json.
+    special = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+    tokens, merges = _byte_pairs()
+    ids = _ids([*tokens, *special])
+    backend = Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([_spaced(token) if token == "[MASK]" else token for token in special])
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    untyped: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase = untyped(
+        tokenizer_object=backend,
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        mask_token=_spaced("[MASK]"),
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=_MAX_LENGTH,
+    )
+    return tokenizer
+
+
+def _albert() -> PreTrainedTokenizerBase:
+    """Return ALBERT's Unigram tokenizer, lowercasing."""
+    special = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+    return AlbertTokenizer(vocab=_scored(special), mask_token=_spaced("[MASK]"), model_max_length=_MAX_LENGTH)
+
+
+def _deberta_v2() -> PreTrainedTokenizerBase:
+    """Return the Unigram tokenizer of DeBERTa-v2 and v3, cased."""
+    special = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
+    return DebertaV2Tokenizer(vocab=_scored(special, "[MASK]"), model_max_length=_MAX_LENGTH)
+
+
+def _xlm_roberta() -> PreTrainedTokenizerBase:
+    """Return XLM-RoBERTa's Unigram tokenizer, cased."""
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    return XLMRobertaTokenizer(
+        vocab=_scored(special, "<mask>"), mask_token=_spaced("<mask>"), model_max_length=_MAX_LENGTH
+    )
+
+
+_BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
+    "albert": _albert,
+    "bert": _bert,
+    "deberta-v2": _deberta_v2,
+    "distilbert": _bert,
+    "electra": _bert,
+    "longformer": _roberta,
+    "modernbert": _modernbert,
+    "mpnet": _mpnet,
+    "roberta": _roberta,
+    "xlm-roberta": _xlm_roberta,
+}
+
+
+def tiny_tokenizer(architecture: str = "bert") -> PreTrainedTokenizerBase:
+    """Return a new tokenizer of the class that `AutoTokenizer` gives this architecture.
+
+    Args:
+        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES`.
+
+    Raises:
+        ArgumentError: If there is no tiny tokenizer for this architecture.
+    """
+    if architecture not in _BUILDERS:
+        raise ArgumentError(f"architecture must be one of {sorted(_BUILDERS)}, but is {architecture!r}.")
+    return _BUILDERS[architecture]()

@@ -1,0 +1,118 @@
+"""The Trainer of transformers with our order of rows, our evaluation and its traps closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+from easytx.data.tokenise import lengths_of
+from easytx.errors import NonFiniteLossError
+from easytx.training.batching import LengthGroupedSampler
+from easytx.training.checkpoints import seal, unseal
+from easytx.training.losses import LossFunction
+
+_ADVICE = (
+    "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
+)
+
+
+class EasyTrainer(Trainer):
+    """A Trainer whose losses are means over a batch, and whose evaluation is the caller's.
+
+    Args:
+        loss_function: Replaces the model's own loss.
+        evaluation: Returns the scores of the evaluation data for the model as it is.
+        save_folder: Writes a model folder.
+        parameter_groups: Splits a model's parameters into the optimiser's groups.
+        **kwargs: For the Trainer.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss_function: LossFunction | None,
+        evaluation: Callable[[], dict[str, Any]] | None,
+        save_folder: Callable[[Path], None],
+        parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Most heads return the mean of a batch whatever they are told of the number of items in it. Left on, the
+        # Trainer would not divide by the accumulation steps and would multiply by the number of ranks.
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = False
+        self.loss_function = loss_function
+        self.evaluation = evaluation
+        self.save_folder = save_folder
+        self.parameter_groups = parameter_groups
+        self.sampler: LengthGroupedSampler | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have the sampler shuffle for this epoch."""
+        if self.sampler is not None:
+            self.sampler.set_epoch(epoch)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        batch = self.args.train_batch_size * self.args.world_size
+        self.sampler = LengthGroupedSampler(lengths_of(train_dataset or self.train_dataset), batch, self.args.seed)
+        return self.sampler
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        model = self.model if model is None else model
+        kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
+        # Optimisers that are made from the model itself group its parameters on their own.
+        if self.optimizer is not None or not isinstance(kind, type) or {"params", "model", "optimizer_dict"} & set(options):
+            return super().create_optimizer(model)
+        self.optimizer = kind(self.parameter_groups(model), **options)
+        return self.optimizer
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if self.loss_function is None:
+            outputs = model(**inputs)
+            loss = outputs["loss"]
+        else:
+            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+            loss = self.loss_function(outputs["logits"], inputs["labels"])
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The loss became {loss.item()} at step {self.state.global_step + 1} of {self.state.max_steps}. {_ADVICE}"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        if self.evaluation is None:
+            raise RuntimeError("evaluate() was called without evaluation data")
+        result = self.evaluation()
+        numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
+        metrics = {
+            name if name.startswith(f"{metric_key_prefix}_") else f"{metric_key_prefix}_{name}": value
+            for name, value in numbers.items()
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if self.args.should_save:
+            self.save_folder(Path(output_dir or self.args.output_dir))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        unseal(folder)
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save and folder.is_dir():
+            seal(folder)
+
+    def release(self) -> None:
+        """Take back what training leaves on the model object: the wrapped forward and the flag that it is prepared."""
+        model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        model._is_accelerate_prepared = False

@@ -1,0 +1,39 @@
+"""What every test starts from: no network, no tracker, and a folder of its own to write in."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_HOME = tempfile.TemporaryDirectory(prefix="easytx-tests-")
+
+# At import, because the libraries read most of these when they are imported themselves.
+os.environ.update(
+    {
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "HF_HOME": f"{_HOME.name}/huggingface",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1",
+        "MPLBACKEND": "agg",
+        "WANDB_CACHE_DIR": f"{_HOME.name}/wandb/cache",
+        "WANDB_CONFIG_DIR": f"{_HOME.name}/wandb/config",
+        "WANDB_DATA_DIR": f"{_HOME.name}/wandb/data",
+        "WANDB_DIR": f"{_HOME.name}/wandb",
+        "WANDB_MODE": "disabled",
+        "WANDB_SILENT": "true",
+    }
+)
+
+
+def pytest_unconfigure() -> None:
+    _HOME.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test in an empty folder, so that defaults such as outputs/ do not land in the repository."""
+    monkeypatch.chdir(tmp_path)
