@@ -24,7 +24,22 @@ _PUBLIC = {
 }
 _MODULES = {"errors", "samples"}
 
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = [
+    "ClassificationArgs",
+    "ClassificationModel",
+    "ModelArgs",
+    "MultiLabelClassificationArgs",
+    "MultiLabelClassificationModel",
+    "NERArgs",
+    "NERModel",
+    "QuestionAnsweringArgs",
+    "QuestionAnsweringModel",
+    "__version__",
+    "errors",
+    "global_args",
+    "load",
+    "samples",
+]
 
 if TYPE_CHECKING:
     from easytx import errors

@@ -14,26 +14,36 @@ _RERANKING = "re-ranking is part of retrieval"
 class ClassificationArgs(ModelArgs):
     """Arguments of `ClassificationModel`."""
 
-    labels_list: list[Any] = arg([], "All labels, in the order of the head's outputs; empty learns them.")
-    labels_map: dict[Any, int] = arg({}, "Label -> number, as another way to give labels_list.")
-    regression: bool = arg(False, "Predict one number per row instead of a class.")
-    sliding_window: bool = arg(False, "Read long texts in overlapping windows instead of cutting them.")
-    stride: float = arg(0.8, "How far a window moves on: a share of its length, or above 1 tokens.", above=0)
-    tie_value: int = arg(1, "Class that wins a tie of the windows' votes, where it is among the tied.", low=0)
-    loss_type: str | None = arg(None, "Loss in place of cross entropy.", choices=("focal", "dice", "tversky"))
-    loss_args: dict[str, Any] = arg({}, "Options of that loss.")
-    lazy_text_column: int = arg(0, "Position of the text with lazy_loading.", low=0)
-    lazy_text_a_column: int | None = arg(None, "Position of the first text of a pair.", low=0)
-    lazy_text_b_column: int | None = arg(None, "Position of the second text of a pair.", low=0)
-    lazy_labels_column: int = arg(1, "Position of the label with lazy_loading.", low=0)
-    as_reranker: bool = arg(False, "Score queries against passages.", no_effect=_RERANKING)
-    pairwise_reranking_format: str = arg("repeat_query", "How pairs are written.", no_effect=_RERANKING)
-    tourney_mode: bool = arg(False, "Compare passages in rounds.", no_effect=_RERANKING)
+    labels_list: list[Any] = arg(default=[], help="All labels, in the order of the head's outputs; empty learns them.")
+    labels_map: dict[Any, int] = arg(default={}, help="Label -> number, as another way to give labels_list.")
+    regression: bool = arg(default=False, help="Predict one number per row instead of a class.")
+    sliding_window: bool = arg(default=False, help="Read long texts in overlapping windows instead of cutting them.")
+    stride: float = arg(
+        default=0.8, help="How far a window moves on: a share of its length, or above 1 tokens.", above=0
+    )
+    tie_value: int = arg(
+        default=1, help="Class that wins a tie of the windows' votes, where it is among the tied.", low=0
+    )
+    loss_type: str | None = arg(
+        default=None, help="Loss in place of cross entropy.", choices=("focal", "dice", "tversky")
+    )
+    loss_args: dict[str, Any] = arg(default={}, help="Options of that loss.")
+    lazy_text_column: int = arg(default=0, help="Position of the text with lazy_loading.", low=0)
+    lazy_text_a_column: int | None = arg(default=None, help="Position of the first text of a pair.", low=0)
+    lazy_text_b_column: int | None = arg(default=None, help="Position of the second text of a pair.", low=0)
+    lazy_labels_column: int = arg(default=1, help="Position of the label with lazy_loading.", low=0)
+    as_reranker: bool = arg(default=False, help="Score queries against passages.", no_effect=_RERANKING)
+    pairwise_reranking_format: str = arg(default="repeat_query", help="How pairs are written.", no_effect=_RERANKING)
+    tourney_mode: bool = arg(default=False, help="Compare passages in rounds.", no_effect=_RERANKING)
 
 
 @arguments
 class MultiLabelClassificationArgs(ClassificationArgs):
     """Arguments of `MultiLabelClassificationModel`."""
 
-    threshold: float | list[float] = arg(0.5, "Probability from which a label counts: one number, or one a label.")
-    predict_names: bool = arg(False, "Predict lists of label names, not 0 and 1; training on names sets it.")
+    threshold: float | list[float] = arg(
+        default=0.5, help="Probability from which a label counts: one number, or one a label."
+    )
+    predict_names: bool = arg(
+        default=False, help="Predict lists of label names, not 0 and 1; training on names sets it."
+    )

@@ -107,7 +107,9 @@ def numbers(column: pd.Series, *, name: str) -> np.ndarray:
         LabelError: If a value is missing, infinite or not a number.
     """
     values = _present(column, name)
-    wrong = [i for i, v in enumerate(values) if isinstance(v, bool) or not isinstance(v, (int, float)) or abs(v) == np.inf]
+    wrong = [
+        i for i, v in enumerate(values) if isinstance(v, bool) or not isinstance(v, (int, float)) or abs(v) == np.inf
+    ]
     if wrong:
         raise LabelError(
             f"{name} has {values[wrong[0]]!r} where a number is expected ({rows(wrong)}). "
@@ -152,7 +154,9 @@ def label_matrix(lists: Sequence[tuple[Any, ...]], vectors: bool, labels: LabelM
     """
     if vectors:
         if len(lists[0]) != len(labels):
-            raise LabelError(f"{name} has {len(lists[0])} labels a row, but the model has {len(labels)}: {labels.labels[:20]}.")
+            raise LabelError(
+                f"{name} has {len(lists[0])} labels a row, but the model has {len(labels)}: {labels.labels[:20]}."
+            )
         return np.asarray(lists, dtype=np.float32)
     matrix = np.zeros((len(lists), len(labels)), dtype=np.float32)
     row_of = np.repeat(np.arange(len(lists)), [len(row) for row in lists])

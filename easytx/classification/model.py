@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from datasets import Dataset
+from typing_extensions import override
 
 from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
@@ -57,25 +58,41 @@ class ClassificationModel(LabelledModel):
     ) -> None:
         """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
         super().__init__(
-            model_type, model_name, tokenizer_type=tokenizer_type, tokenizer_name=tokenizer_name,
-            num_labels=num_labels, weight=weight, args=args, use_cuda=use_cuda, cuda_device=cuda_device, **kwargs,
+            model_type,
+            model_name,
+            tokenizer_type=tokenizer_type,
+            tokenizer_name=tokenizer_name,
+            num_labels=num_labels,
+            weight=weight,
+            args=args,
+            use_cuda=use_cuda,
+            cuda_device=cuda_device,
+            **kwargs,
         )
         if self.args["regression"]:
             self.labels, self.num_labels = None, 1
 
+    @override
     def head_config(self) -> dict[str, Any]:
         if self.args["regression"]:
             return {"num_labels": 1, "problem_type": "regression"}
         return {**self.known_labels().for_config(), "problem_type": "single_label_classification"}
 
+    @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
         columns = self.columns.texts_in(frame)
         texts = [texts_of(frame, text, name=name) for text in columns]
         targets = None if split == "predict" else self.targets(frame["labels"], split, name)
         if split == "train":
             warn_about_duplicates(frame, columns, name=name)
-        features = self.encoded(texts[0], texts[1] if len(texts) == 2 else None, overlap=self.overlap(len(texts) == 2),
-                                split=split, name=name, remedy=_REMEDY)
+        features = self.encoded(
+            texts[0],
+            texts[1] if len(texts) == 2 else None,
+            overlap=self.overlap(len(texts) == 2),
+            split=split,
+            name=name,
+            remedy=_REMEDY,
+        )
         return features if targets is None else with_column(features, "labels", list(targets[column(features, "row")]))
 
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
@@ -101,13 +118,20 @@ class ClassificationModel(LabelledModel):
             return None
         return window_overlap(self.tokenizer, self.args.max_seq_length, self.args["stride"], pairs=pairs)
 
+    @override
     def loss(self) -> LossFunction | None:
         args = self.args
         if args["regression"]:
             return None
-        return build_loss(kind="single_label", loss_type=args["loss_type"], loss_args=args["loss_args"],
-                          weight=self.weight, label_smoothing=args.label_smoothing_factor)
+        return build_loss(
+            kind="single_label",
+            loss_type=args["loss_type"],
+            loss_args=args["loss_args"],
+            weight=self.weight,
+            label_smoothing=args.label_smoothing_factor,
+        )
 
+    @override
     def decode(self, outputs: Outputs, data: TaskData) -> Answers:
         logits, windows = rules.by_row(outputs.values, data.features_of_rows())
         if self.args["regression"]:
@@ -119,6 +143,7 @@ class ClassificationModel(LabelledModel):
         positions = [features[0] for features in data.features_of_rows()]
         return np.asarray(data.dataset.with_format("numpy")["labels"][positions])
 
+    @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         truth, predicted = self.truth(data), answers.predicted
         if self.args["regression"]:
@@ -138,6 +163,7 @@ class ClassificationModel(LabelledModel):
             return answers.windows
         return answers.logits[:, 0] if self.args["regression"] else answers.logits
 
+    @override
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> EvalResult:
         frame = self.answer_frame(answers, data)
         if self.args["regression"]:
@@ -156,9 +182,14 @@ class ClassificationModel(LabelledModel):
         first, *second = self.columns.texts_in(data.frame)
         picked = frame.iloc[positions]
         seconds = picked[second[0]] if second else [None] * len(picked)
-        return [InputExample(int(guid), *rest) for guid, *rest in
-                zip(positions, picked[first], seconds, picked["labels"], picked["prediction"], strict=True)]
+        return [
+            InputExample(int(guid), *rest)
+            for guid, *rest in zip(
+                positions, picked[first], seconds, picked["labels"], picked["prediction"], strict=True
+            )
+        ]
 
+    @override
     def prediction(self, answers: Answers, data: TaskData) -> Prediction:
         return Prediction(self.answer_labels(answers), self.raw(answers), self.answer_frame(answers, data))
 

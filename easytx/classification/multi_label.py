@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from typing_extensions import override
 
 from easytx.classification import data as rules
 from easytx.classification.args import MultiLabelClassificationArgs
@@ -48,12 +49,22 @@ class MultiLabelClassificationModel(ClassificationModel):
         **kwargs: Any,
     ) -> None:
         """See `LabelledModel`; `pos_weight` says, per label, how much more its presence counts than its absence."""
-        super().__init__(model_type, model_name, num_labels=num_labels, weight=pos_weight, args=args,
-                         use_cuda=use_cuda, cuda_device=cuda_device, **kwargs)
+        super().__init__(
+            model_type,
+            model_name,
+            num_labels=num_labels,
+            weight=pos_weight,
+            args=args,
+            use_cuda=use_cuda,
+            cuda_device=cuda_device,
+            **kwargs,
+        )
 
+    @override
     def head_config(self) -> dict[str, Any]:
         return {**self.known_labels().for_config(), "problem_type": "multi_label_classification"}
 
+    @override
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
         lists, vectors = rules.label_lists(labels, name=name)
         if split == "train":
@@ -64,6 +75,7 @@ class MultiLabelClassificationModel(ClassificationModel):
             self.weigh(matrix)
         return matrix
 
+    @override
     def weigh(self, ids: np.ndarray) -> None:
         if isinstance(self.weight, str) and self.weight == "balanced":
             positive = ids.sum(axis=0)
@@ -79,26 +91,36 @@ class MultiLabelClassificationModel(ClassificationModel):
             raise LabelError(f"{name} has no label in any row.")
         self.learn_labels([label for row in lists for label in row], name=name)
 
+    @override
     def loss(self) -> LossFunction | None:
-        return build_loss(kind="multi_label", loss_type=self.args["loss_type"], pos_weight=self.weight,
-                          label_smoothing=self.args.label_smoothing_factor)
+        return build_loss(
+            kind="multi_label",
+            loss_type=self.args["loss_type"],
+            pos_weight=self.weight,
+            label_smoothing=self.args.label_smoothing_factor,
+        )
 
+    @override
     def decode(self, outputs: Outputs, data: TaskData) -> Answers:
         logits, windows = rules.by_row(outputs.values, data.features_of_rows())
         return rules.multi_label_answers(logits, windows, self.args["threshold"])
 
+    @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         truth = self.truth(data)
         own = multi_label_scores(truth, answers.probabilities, self.args["threshold"])
         return {**own, **custom_scores(metrics, truth, answers.probabilities, answers.probabilities)}
 
+    @override
     def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
         return per_label_table(truth, answers.probabilities, self.args["threshold"], self.known_labels().names)
 
+    @override
     def answer_labels(self, answers: Answers) -> Any:
         if not self.args["predict_names"]:
             return answers.predicted.tolist()
         return [self.known_labels().decode(np.flatnonzero(row)) for row in answers.predicted]
 
+    @override
     def raw(self, answers: Answers) -> Any:
         return answers.probabilities

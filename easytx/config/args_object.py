@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import warnings
 from collections.abc import ItemsView, Iterator, KeysView, Mapping
@@ -97,7 +98,7 @@ class ArgsObject:
         shared = next(base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base))
         own: set[str] = set()
         for base in cls.__mro__[: cls.__mro__.index(shared)]:
-            own.update(name for name in base.__dict__.get("__annotations__", {}) if name in names_of(shared))
+            own.update(name for name in inspect.get_annotations(base) if name in names_of(shared))
         return frozenset(own)
 
     @classmethod
@@ -106,8 +107,11 @@ class ArgsObject:
         known = {name: value for name, value in values.items() if name in names_of(cls)}
         unknown = sorted(set(values) - set(known))
         if unknown:
-            warnings.warn(f"{source} holds arguments that {cls.__name__} does not have: {unknown}. They are dropped.",
-                          UserWarning, stacklevel=3)
+            warnings.warn(
+                f"{source} holds arguments that {cls.__name__} does not have: {unknown}. They are dropped.",
+                UserWarning,
+                stacklevel=3,
+            )
         return known
 
     def save(self, folder: str | Path) -> Path:
@@ -150,8 +154,11 @@ class ArgsObject:
         if name is not None:
             refuse_unknown([name], cls)
         rows = [row for row in cls.describe() if name in (None, row["name"])]
-        return "\n".join(f"{row['name']} ({row['type']}, default {row['default']!r}): {row['help']}"
-                         + (f" Without effect: {row['no_effect']}." if row["no_effect"] else "") for row in rows)
+        return "\n".join(
+            f"{row['name']} ({row['type']}, default {row['default']!r}): {row['help']}"
+            + (f" Without effect: {row['no_effect']}." if row["no_effect"] else "")
+            for row in rows
+        )
 
 
 def read_saved(folder: str | Path) -> dict[str, Any]:
@@ -174,4 +181,6 @@ def _is_json(value: Any) -> bool:
 
 
 def _type_name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+    return (
+        hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+    )

@@ -7,7 +7,7 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
 from typing import Any, TypeVar
 
 from typing_extensions import dataclass_transform
@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 def arg(
+    *,
     default: Any,
     help: str,
-    *,
     low: float | None = None,
     above: float | None = None,
     high: float | None = None,
@@ -72,7 +72,7 @@ def arguments(cls: type[T]) -> type[T]:
     generated: Callable[..., None] = decorated.__init__
 
     @functools.wraps(generated)
-    def __init__(self: Any, **given: Any) -> None:
+    def initialise(self: Any, **given: Any) -> None:
         spelled = dict(canonical_item(name, value, names_of(decorated)) for name, value in given.items())
         refuse_unknown(spelled, decorated)
         object.__setattr__(self, "_given", set())
@@ -81,21 +81,25 @@ def arguments(cls: type[T]) -> type[T]:
         object.__setattr__(self, "_given", set(spelled))
         object.__setattr__(self, "_ready", True)
 
-    decorated.__init__ = __init__  # type: ignore[method-assign, assignment]
+    decorated.__init__ = initialise  # type: ignore[method-assign]
     return decorated
 
 
-@functools.cache
-def names_of(args_class: type) -> frozenset[str]:
+def names_of(args_class: type) -> KeysView[str]:
     """Return the names of all arguments of an args class."""
-    return frozenset(field.name for field in dataclasses.fields(args_class))
+    return fields_of(args_class).keys()
 
 
-@functools.cache
 def fields_of(args_class: type) -> Mapping[str, tuple[dataclasses.Field[Any], Any]]:
     """Return name -> (field, type) of an args class."""
-    hints = typing.get_type_hints(args_class)
-    return {field.name: (field, hints[field.name]) for field in dataclasses.fields(args_class)}
+    if args_class not in _FIELDS:
+        hints = typing.get_type_hints(args_class)
+        _FIELDS[args_class] = {field.name: (field, hints[field.name]) for field in dataclasses.fields(args_class)}
+    return _FIELDS[args_class]
+
+
+# Looked up at every assignment, so worked out once per class.
+_FIELDS: dict[type, dict[str, tuple[dataclasses.Field[Any], Any]]] = {}
 
 
 def closest(name: str, accepted: Iterable[str]) -> str:
@@ -179,7 +183,13 @@ def _accepts_float_only(hint: Any) -> bool:
 
 
 def _spoken(hint: Any) -> str:
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", types.NoneType: "None"}
+    names = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        types.NoneType: "None",
+    }
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(_spoken(option) for option in typing.get_args(hint))
     kind = typing.get_origin(hint) or hint

@@ -25,122 +25,199 @@ class ModelArgs(ArgsObject):
     """
 
     # Optimisation
-    train_batch_size: int = arg(8, "Rows per optimiser micro-batch and device.", low=1, in_global_args=True)
-    num_train_epochs: int | float = arg(1, "Passes over the training rows.", above=0, in_global_args=True)
-    max_steps: int = arg(-1, "Optimiser steps; overrides num_train_epochs when positive.", low=-1)
-    learning_rate: float = arg(4e-5, "Highest learning rate.", low=0, in_global_args=True)
-    optimizer: str = arg("AdamW", "AdamW, Adafactor, Adam8bit or an optimiser name of transformers.")
-    adam_betas: tuple[float, float] = arg((0.9, 0.999), "The two decay rates of Adam's moments.")
-    adam_epsilon: float = arg(1e-8, "Adam's term against division by zero.", low=0, in_global_args=True)
-    weight_decay: float = arg(0.0, "Weight decay, not applied to biases and norms.", low=0, in_global_args=True)
-    scheduler: str = arg("linear_schedule_with_warmup", "How the learning rate changes over the steps.")
-    warmup_ratio: float = arg(0.06, "Share of the steps to warm up in.", low=0, high=1, in_global_args=True)
-    warmup_steps: int = arg(0, "Steps to warm up in; overrides warmup_ratio when positive.", low=0, in_global_args=True)
-    cosine_schedule_num_cycles: float = arg(0.5, "Waves of a cosine schedule.", above=0)
-    polynomial_decay_schedule_lr_end: float = arg(1e-7, "Last learning rate of a polynomial schedule.", low=0)
-    polynomial_decay_schedule_power: float = arg(1.0, "Power of a polynomial schedule.", above=0)
-    adafactor_beta1: float | None = arg(None, "Adafactor's momentum; None for none.")
-    adafactor_clip_threshold: float = arg(1.0, "Root mean square at which Adafactor clips an update.", above=0)
-    adafactor_decay_rate: float = arg(-0.8, "Exponent of Adafactor's second-moment decay.")
-    adafactor_eps: tuple[float, float] = arg((1e-30, 1e-3), "Adafactor's two small constants.")
-    adafactor_relative_step: bool = arg(False, "Whether Adafactor chooses its step size itself.")
-    adafactor_scale_parameter: bool = arg(False, "Whether Adafactor scales steps by the size of the weights.")
-    adafactor_warmup_init: bool = arg(False, "Whether Adafactor's own step size warms up.")
-    gradient_accumulation_steps: int = arg(1, "Micro-batches per optimiser step.", low=1, in_global_args=True)
-    max_grad_norm: float = arg(1.0, "Gradient norm to clip at; 0 for no clipping.", low=0, in_global_args=True)
-    label_smoothing_factor: float = arg(0.0, "Probability mass taken from the true class.", low=0, high=0.999)
-    neftune_noise_alpha: float | None = arg(None, "Noise added to embeddings while training (NEFTune).", low=0)
-    custom_layer_parameters: list[Any] = arg([], "Learning rate per encoder layer: [{'layer': 10, 'lr': 1e-4}].")
-    custom_parameter_groups: list[Any] = arg([], "Settings per parameter: [{'params': [names], 'lr': 1e-2}].")
-    train_custom_parameters_only: bool = arg(False, "Train only the parameters of the two arguments above.")
-    freeze: list[str] = arg([], "Beginnings of parameter names that are not trained, such as 'bert.embeddings'.")
-    manual_seed: int | None = arg(None, "Random seed; None draws one and reports it.", low=0, in_global_args=True)
+    train_batch_size: int = arg(
+        default=8, help="Rows per optimiser micro-batch and device.", low=1, in_global_args=True
+    )
+    num_train_epochs: int | float = arg(default=1, help="Passes over the training rows.", above=0, in_global_args=True)
+    max_steps: int = arg(default=-1, help="Optimiser steps; overrides num_train_epochs when positive.", low=-1)
+    learning_rate: float = arg(default=4e-5, help="Highest learning rate.", low=0, in_global_args=True)
+    optimizer: str = arg(default="AdamW", help="AdamW, Adafactor, Adam8bit or an optimiser name of transformers.")
+    adam_betas: tuple[float, float] = arg(default=(0.9, 0.999), help="The two decay rates of Adam's moments.")
+    adam_epsilon: float = arg(default=1e-8, help="Adam's term against division by zero.", low=0, in_global_args=True)
+    weight_decay: float = arg(
+        default=0.0, help="Weight decay, not applied to biases and norms.", low=0, in_global_args=True
+    )
+    scheduler: str = arg(default="linear_schedule_with_warmup", help="How the learning rate changes over the steps.")
+    warmup_ratio: float = arg(
+        default=0.06, help="Share of the steps to warm up in.", low=0, high=1, in_global_args=True
+    )
+    warmup_steps: int = arg(
+        default=0,
+        help="Steps to warm up in; overrides warmup_ratio when positive.",
+        low=0,
+        in_global_args=True,
+    )
+    cosine_schedule_num_cycles: float = arg(default=0.5, help="Waves of a cosine schedule.", above=0)
+    polynomial_decay_schedule_lr_end: float = arg(
+        default=1e-7, help="Last learning rate of a polynomial schedule.", low=0
+    )
+    polynomial_decay_schedule_power: float = arg(default=1.0, help="Power of a polynomial schedule.", above=0)
+    adafactor_beta1: float | None = arg(default=None, help="Adafactor's momentum; None for none.")
+    adafactor_clip_threshold: float = arg(
+        default=1.0, help="Root mean square at which Adafactor clips an update.", above=0
+    )
+    adafactor_decay_rate: float = arg(default=-0.8, help="Exponent of Adafactor's second-moment decay.")
+    adafactor_eps: tuple[float, float] = arg(default=(1e-30, 1e-3), help="Adafactor's two small constants.")
+    adafactor_relative_step: bool = arg(default=False, help="Whether Adafactor chooses its step size itself.")
+    adafactor_scale_parameter: bool = arg(
+        default=False, help="Whether Adafactor scales steps by the size of the weights."
+    )
+    adafactor_warmup_init: bool = arg(default=False, help="Whether Adafactor's own step size warms up.")
+    gradient_accumulation_steps: int = arg(
+        default=1, help="Micro-batches per optimiser step.", low=1, in_global_args=True
+    )
+    max_grad_norm: float = arg(
+        default=1.0, help="Gradient norm to clip at; 0 for no clipping.", low=0, in_global_args=True
+    )
+    label_smoothing_factor: float = arg(
+        default=0.0, help="Probability mass taken from the true class.", low=0, high=0.999
+    )
+    neftune_noise_alpha: float | None = arg(
+        default=None, help="Noise added to embeddings while training (NEFTune).", low=0
+    )
+    custom_layer_parameters: list[Any] = arg(
+        default=[], help="Learning rate per encoder layer: [{'layer': 10, 'lr': 1e-4}]."
+    )
+    custom_parameter_groups: list[Any] = arg(
+        default=[], help="Settings per parameter: [{'params': [names], 'lr': 1e-2}]."
+    )
+    train_custom_parameters_only: bool = arg(
+        default=False, help="Train only the parameters of the two arguments above."
+    )
+    freeze: list[str] = arg(
+        default=[], help="Beginnings of parameter names that are not trained, such as 'bert.embeddings'."
+    )
+    manual_seed: int | None = arg(
+        default=None, help="Random seed; None draws one and reports it.", low=0, in_global_args=True
+    )
 
     # Precision and devices
-    fp16: bool = arg(True, "Mixed precision, bf16 or fp16, where the hardware gains by it.", in_global_args=True)
-    bf16: bool | None = arg(None, "True demands bf16, False forbids it, None leaves the choice to the hardware.")
-    tf32: bool | None = arg(None, "Allow TF32 matrix products on CUDA.")
-    gradient_checkpointing: bool = arg(False, "Recompute activations in the backward pass to save memory.")
-    torch_compile: bool = arg(False, "Compile the model with torch.compile.")
-    auto_find_batch_size: bool = arg(False, "Shrink the batch when it does not fit into the device's memory.")
-    thread_count: int | None = arg(None, "Threads for torch on a CPU; None leaves torch's choice.", low=1)
-    trainer_kwargs: dict[str, Any] = arg({}, "Further fields of transformers.TrainingArguments.")
+    fp16: bool = arg(
+        default=True,
+        help="Mixed precision, bf16 or fp16, where the hardware gains by it.",
+        in_global_args=True,
+    )
+    bf16: bool | None = arg(
+        default=None, help="True demands bf16, False forbids it, None leaves the choice to the hardware."
+    )
+    tf32: bool | None = arg(default=None, help="Allow TF32 matrix products on CUDA.")
+    gradient_checkpointing: bool = arg(default=False, help="Recompute activations in the backward pass to save memory.")
+    torch_compile: bool = arg(default=False, help="Compile the model with torch.compile.")
+    auto_find_batch_size: bool = arg(
+        default=False, help="Shrink the batch when it does not fit into the device's memory."
+    )
+    thread_count: int | None = arg(default=None, help="Threads for torch on a CPU; None leaves torch's choice.", low=1)
+    trainer_kwargs: dict[str, Any] = arg(default={}, help="Further fields of transformers.TrainingArguments.")
 
     # Evaluation while training, early stopping, best model
-    eval_batch_size: int = arg(8, "Rows of full length per inference batch.", low=1, in_global_args=True)
-    evaluate_during_training: bool = arg(False, "Evaluate on eval_df while training.", in_global_args=True)
+    eval_batch_size: int = arg(default=8, help="Rows of full length per inference batch.", low=1, in_global_args=True)
+    evaluate_during_training: bool = arg(default=False, help="Evaluate on eval_df while training.", in_global_args=True)
     evaluate_during_training_steps: int = arg(
-        2000, "Steps between evaluations; 0 or less evaluates at epoch ends only.", in_global_args=True
+        default=2000,
+        help="Steps between evaluations; 0 or less evaluates at epoch ends only.",
+        in_global_args=True,
     )
-    evaluate_each_epoch: bool = arg(True, "Evaluate at the end of each epoch too.")
-    evaluate_during_training_verbose: bool = arg(False, "Log the scores of each evaluation.", in_global_args=True)
-    evaluate_during_training_silent: bool = arg(True, "No bar for evaluations while training.", in_global_args=True)
-    use_early_stopping: bool = arg(False, "Stop when the metric no longer improves.", in_global_args=True)
-    early_stopping_metric: str = arg("eval_loss", "The score that names the best model.", in_global_args=True)
-    early_stopping_metric_minimize: bool = arg(True, "Whether a lower score is better.", in_global_args=True)
-    early_stopping_delta: float = arg(0, "Least change that counts as better.", low=0, in_global_args=True)
-    early_stopping_patience: int = arg(3, "Evaluations without improvement before stopping.", low=1, in_global_args=True)
+    evaluate_each_epoch: bool = arg(default=True, help="Evaluate at the end of each epoch too.")
+    evaluate_during_training_verbose: bool = arg(
+        default=False, help="Log the scores of each evaluation.", in_global_args=True
+    )
+    evaluate_during_training_silent: bool = arg(
+        default=True, help="No bar for evaluations while training.", in_global_args=True
+    )
+    use_early_stopping: bool = arg(default=False, help="Stop when the metric no longer improves.", in_global_args=True)
+    early_stopping_metric: str = arg(
+        default="eval_loss", help="The score that names the best model.", in_global_args=True
+    )
+    early_stopping_metric_minimize: bool = arg(
+        default=True, help="Whether a lower score is better.", in_global_args=True
+    )
+    early_stopping_delta: float = arg(default=0, help="Least change that counts as better.", low=0, in_global_args=True)
+    early_stopping_patience: int = arg(
+        default=3, help="Evaluations without improvement before stopping.", low=1, in_global_args=True
+    )
     early_stopping_consider_epochs: bool = arg(
-        False, "Count evaluations at epoch ends towards the patience as well.", in_global_args=True
+        default=False,
+        help="Count evaluations at epoch ends towards the patience as well.",
+        in_global_args=True,
     )
 
     # Folders and saving
-    output_dir: str = arg("outputs/", "Where the model and its checkpoints go.", in_global_args=True)
-    overwrite_output_dir: bool = arg(False, "Allow an output_dir that is not empty.", in_global_args=True)
+    output_dir: str = arg(default="outputs/", help="Where the model and its checkpoints go.", in_global_args=True)
+    overwrite_output_dir: bool = arg(default=False, help="Allow an output_dir that is not empty.", in_global_args=True)
     best_model_dir: str = arg(
-        "outputs/best_model", "Where the best model goes; under output_dir unless set.", in_global_args=True
+        default="outputs/best_model",
+        help="Where the best model goes; under output_dir unless set.",
+        in_global_args=True,
     )
-    save_steps: int = arg(2000, "Steps between checkpoints; 0 or less for none.", in_global_args=True)
-    save_model_every_epoch: bool = arg(True, "Checkpoint at the end of each epoch.", in_global_args=True)
-    save_eval_checkpoints: bool = arg(True, "Checkpoint at each evaluation while training.", in_global_args=True)
-    save_optimizer_and_scheduler: bool = arg(True, "Checkpoints can be resumed from.", in_global_args=True)
-    save_best_model: bool = arg(True, "Save and restore the best model.", in_global_args=True)
-    save_total_limit: int | None = arg(1, "Checkpoints kept, beside the best model; None keeps all.", low=1)
-    no_save: bool = arg(False, "Write no model and no checkpoint.", in_global_args=True)
-    not_saved_args: list[str] = arg([], "Arguments left out of model_args.json.")
+    save_steps: int = arg(default=2000, help="Steps between checkpoints; 0 or less for none.", in_global_args=True)
+    save_model_every_epoch: bool = arg(default=True, help="Checkpoint at the end of each epoch.", in_global_args=True)
+    save_eval_checkpoints: bool = arg(
+        default=True, help="Checkpoint at each evaluation while training.", in_global_args=True
+    )
+    save_optimizer_and_scheduler: bool = arg(default=True, help="Checkpoints can be resumed from.", in_global_args=True)
+    save_best_model: bool = arg(default=True, help="Save and restore the best model.", in_global_args=True)
+    save_total_limit: int | None = arg(
+        default=1, help="Checkpoints kept, beside the best model; None keeps all.", low=1
+    )
+    no_save: bool = arg(default=False, help="Write no model and no checkpoint.", in_global_args=True)
+    not_saved_args: list[str] = arg(default=[], help="Arguments left out of model_args.json.")
 
     # Data
-    max_seq_length: int = arg(128, "Tokens per row, special tokens included.", low=4, in_global_args=True)
+    max_seq_length: int = arg(default=128, help="Tokens per row, special tokens included.", low=4, in_global_args=True)
     train_sampling_strategy: str = arg(
-        "group_by_length", "Order of training rows.", choices=("group_by_length", "random", "sequential")
+        default="group_by_length",
+        help="Order of training rows.",
+        choices=("group_by_length", "random", "sequential"),
     )
-    do_lower_case: bool = arg(False, "Lower-case the texts.", in_global_args=True)
-    encoding: str | None = arg(None, "Encoding of data files; None for UTF-8.", in_global_args=True)
-    special_tokens_list: list[str] = arg([], "Tokens added to the vocabulary and never split.")
-    cache_dir: str = arg("cache_dir/", "Where tokenised data is kept, when it is.", in_global_args=True)
-    no_cache: bool = arg(False, "Never keep tokenised data.", in_global_args=True)
-    reprocess_input_data: bool = arg(True, "Tokenise again rather than read kept data.", in_global_args=True)
-    use_cached_eval_features: bool = arg(False, "Read kept data for evaluation.", in_global_args=True)
-    dataloader_num_workers: int = arg(0, "Processes that assemble training batches.", low=0)
-    lazy_loading: bool = arg(False, "Read a data file by column positions (see lazy_delimiter).")
-    lazy_loading_start_line: int = arg(1, "Lines to skip at the top of such a file.", low=0)
-    lazy_delimiter: str = arg("\t", "Column delimiter of such a file.")
+    do_lower_case: bool = arg(default=False, help="Lower-case the texts.", in_global_args=True)
+    encoding: str | None = arg(default=None, help="Encoding of data files; None for UTF-8.", in_global_args=True)
+    special_tokens_list: list[str] = arg(default=[], help="Tokens added to the vocabulary and never split.")
+    cache_dir: str = arg(default="cache_dir/", help="Where tokenised data is kept, when it is.", in_global_args=True)
+    no_cache: bool = arg(default=False, help="Never keep tokenised data.", in_global_args=True)
+    reprocess_input_data: bool = arg(
+        default=True, help="Tokenise again rather than read kept data.", in_global_args=True
+    )
+    use_cached_eval_features: bool = arg(default=False, help="Read kept data for evaluation.", in_global_args=True)
+    dataloader_num_workers: int = arg(default=0, help="Processes that assemble training batches.", low=0)
+    lazy_loading: bool = arg(default=False, help="Read a data file by column positions (see lazy_delimiter).")
+    lazy_loading_start_line: int = arg(default=1, help="Lines to skip at the top of such a file.", low=0)
+    lazy_delimiter: str = arg(default="\t", help="Column delimiter of such a file.")
 
     # Model and tokenizer
-    config: dict[str, Any] = arg({}, "Fields to change in the model's configuration.", in_global_args=True)
-    tokenizer_name: str | None = arg(None, "Tokenizer to use instead of the model's own.")
-    tokenizer_type: str | None = arg(None, "Class name of the tokenizer; None reads it from the checkpoint.")
-    trust_remote_code: bool = arg(False, "Run code that comes with a model from the hub.")
-    model_name: str | None = arg(None, "Filled in: what the model was made from.")
-    model_type: str | None = arg(None, "Filled in: the architecture.")
-    model_class: str | None = arg(None, "Filled in: the class that wrote the folder.")
-    dynamic_quantize: bool = arg(False, "Predict on a CPU with int8 weights (torch dynamic quantisation).")
+    config: dict[str, Any] = arg(default={}, help="Fields to change in the model's configuration.", in_global_args=True)
+    tokenizer_name: str | None = arg(default=None, help="Tokenizer to use instead of the model's own.")
+    tokenizer_type: str | None = arg(
+        default=None, help="Class name of the tokenizer; None reads it from the checkpoint."
+    )
+    trust_remote_code: bool = arg(default=False, help="Run code that comes with a model from the hub.")
+    model_name: str | None = arg(default=None, help="Filled in: what the model was made from.")
+    model_type: str | None = arg(default=None, help="Filled in: the architecture.")
+    model_class: str | None = arg(default=None, help="Filled in: the class that wrote the folder.")
+    dynamic_quantize: bool = arg(default=False, help="Predict on a CPU with int8 weights (torch dynamic quantisation).")
 
     # Reporting
-    logging_steps: int = arg(50, "Steps between log lines.", low=1, in_global_args=True)
-    silent: bool = arg(False, "No bars, no log lines.", in_global_args=True)
-    wandb_project: str | None = arg(None, "Weights & Biases project; None for no tracking.", in_global_args=True)
-    wandb_kwargs: dict[str, Any] = arg({}, "Arguments for wandb.init.", in_global_args=True)
-    tensorboard_dir: str | None = arg(None, "Folder for TensorBoard; None for none.", in_global_args=True)
-    report_to: list[str] = arg([], "Further trackers, by the names of transformers' report_to.")
+    logging_steps: int = arg(default=50, help="Steps between log lines.", low=1, in_global_args=True)
+    silent: bool = arg(default=False, help="No bars, no log lines.", in_global_args=True)
+    wandb_project: str | None = arg(
+        default=None, help="Weights & Biases project; None for no tracking.", in_global_args=True
+    )
+    wandb_kwargs: dict[str, Any] = arg(default={}, help="Arguments for wandb.init.", in_global_args=True)
+    tensorboard_dir: str | None = arg(default=None, help="Folder for TensorBoard; None for none.", in_global_args=True)
+    report_to: list[str] = arg(default=[], help="Further trackers, by the names of transformers' report_to.")
 
     # Accepted so that existing scripts run
-    fp16_opt_level: str = arg("O1", "Apex level.", in_global_args=True, no_effect="Apex is not used")
-    local_rank: int = arg(-1, "Rank of this process.", in_global_args=True, no_effect=_LAUNCHER)
-    n_gpu: int = arg(1, "Number of GPUs.", in_global_args=True, no_effect=_LAUNCHER)
-    use_multiprocessing: bool = arg(True, "Worker processes.", in_global_args=True, no_effect=_ONE_PROCESS)
-    use_multiprocessing_for_evaluation: bool = arg(True, "Worker processes.", no_effect=_ONE_PROCESS)
-    process_count: int = arg(_process_count(), "Worker processes.", in_global_args=True, no_effect=_ONE_PROCESS)
-    multiprocessing_chunksize: int = arg(500, "Rows per worker.", in_global_args=True, no_effect=_ONE_PROCESS)
-    use_hf_datasets: bool = arg(False, "Use datasets.", no_effect="datasets is always used")
-    dataset_cache_dir: str | None = arg(None, "Cache of datasets.", no_effect="cache_dir is the only cache")
+    fp16_opt_level: str = arg(default="O1", help="Apex level.", in_global_args=True, no_effect="Apex is not used")
+    local_rank: int = arg(default=-1, help="Rank of this process.", in_global_args=True, no_effect=_LAUNCHER)
+    n_gpu: int = arg(default=1, help="Number of GPUs.", in_global_args=True, no_effect=_LAUNCHER)
+    use_multiprocessing: bool = arg(default=True, help="Worker processes.", in_global_args=True, no_effect=_ONE_PROCESS)
+    use_multiprocessing_for_evaluation: bool = arg(default=True, help="Worker processes.", no_effect=_ONE_PROCESS)
+    process_count: int = arg(
+        default=_process_count(), help="Worker processes.", in_global_args=True, no_effect=_ONE_PROCESS
+    )
+    multiprocessing_chunksize: int = arg(
+        default=500, help="Rows per worker.", in_global_args=True, no_effect=_ONE_PROCESS
+    )
+    use_hf_datasets: bool = arg(default=False, help="Use datasets.", no_effect="datasets is always used")
+    dataset_cache_dir: str | None = arg(
+        default=None, help="Cache of datasets.", no_effect="cache_dir is the only cache"
+    )

@@ -69,7 +69,14 @@ def read_call(
         elif callable(value):
             call.metrics[name] = value
         else:
-            known = [*first, *second, *options, *(f"{column}_column" for column in columns), "output_dir", "args"]
+            known = [
+                *first,
+                *second,
+                *options,
+                *(f"{column}_column" for column in columns),
+                "output_dir",
+                "args",
+            ]
             raise ArgumentError(
                 f"{method} has no argument '{name}', and its value is no function to be a metric.{closest(name, known)}"
             )

@@ -71,13 +71,20 @@ class _Run:
     """One training, with what it needs to remember."""
 
     def __init__(
-        self, model: BaseModel, train: TaskData, held_out: TaskData | None, call: Call, output_dir: Path, seed: int,
-        *, show: bool,
+        self,
+        model: BaseModel,
+        train: TaskData,
+        held_out: TaskData | None,
+        call: Call,
+        output_dir: Path,
+        seed: int,
+        *,
+        show: bool,
     ) -> None:
         args = model.args
         self.model, self.args, self.train_data, self.held_out = model, args, train, held_out
         self.metrics, self.output_dir, self.seed, self.show = call.metrics, output_dir, seed, show
-        self.best_dir = best_model_dir(args.best_model_dir, args.output_dir, output_dir)
+        self.best_dir = best_model_dir(args.best_model_dir, output_dir)
         self.history = History(None if args.no_save else output_dir, verbose=args.evaluate_during_training_verbose)
         self.best = BestModel(args, save=self._keep_best if args.save_best_model else None)
         self.best_weights: dict[str, torch.Tensor] | None = None
@@ -103,8 +110,11 @@ class _Run:
         details = dict(self.history.scores) if self.held_out is not None else output.training_loss
         info = {**self._description(), "seconds": time.monotonic() - started}
         if self.best.best is not None:
-            info |= {"best_step": self.best.best_step, "best_score": self.best.best[self.best.metric],
-                     "restored": self.args.save_best_model}
+            info |= {
+                "best_step": self.best.best_step,
+                "best_score": self.best.best[self.best.metric],
+                "restored": self.args.save_best_model,
+            }
         return TrainResult(output.global_step, details, info)
 
     def _trainer(self, network: Any) -> EasyTrainer:
@@ -112,8 +122,14 @@ class _Run:
         self.schedule = EpochSchedule(args, evaluates=evaluates, set_epoch=lambda epoch: trainer.set_epoch(epoch))
         callbacks: list[TrainerCallback] = [self.schedule, self.history, self.best]
         settings = training_arguments(
-            args, output_dir=self.output_dir, device=self.model.device, dtype=self.dtype, seed=self.seed,
-            evaluates=evaluates, show=self.show, use_cache=getattr(network.config, "use_cache", None),
+            args,
+            output_dir=self.output_dir,
+            device=self.model.device,
+            dtype=self.dtype,
+            seed=self.seed,
+            evaluates=evaluates,
+            show=self.show,
+            use_cache=getattr(network.config, "use_cache", None),
         )
         trainer = EasyTrainer(
             model=network,
@@ -156,8 +172,14 @@ class _Run:
 
     def _save(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
         names = None if self.model.labels is None else self.model.labels.names
-        save_model(folder, model=self.model.model, tokenizer=self.model.tokenizer, args=self.args,
-                   results=results, labels=names)
+        save_model(
+            folder,
+            model=self.model.model,
+            tokenizer=self.model.tokenizer,
+            args=self.args,
+            results=results,
+            labels=names,
+        )
 
     def _keep_best(self, result: dict[str, Any]) -> None:
         if self.args.no_save:
@@ -179,8 +201,12 @@ class _Run:
             with quiet():
                 best = type(network).from_pretrained(self.best_dir, config=network.config, dtype=network.dtype)
             network.load_state_dict(best.state_dict())
-        logger.info("Restored the weights of step %s: %s = %s", self.best.best_step, self.best.metric,
-                    self.best.best[self.best.metric])
+        logger.info(
+            "Restored the weights of step %s: %s = %s",
+            self.best.best_step,
+            self.best.metric,
+            self.best.best[self.best.metric],
+        )
 
     def _description(self) -> dict[str, Any]:
         return {
@@ -193,7 +219,7 @@ class _Run:
         }
 
 
-def best_model_dir(wanted: str, output_dir_argument: str, output_dir: Path) -> Path:
+def best_model_dir(wanted: str, output_dir: Path) -> Path:
     """Return where the best model goes: under the folder of this training, unless the user has named a place."""
     from easytx.config.model_args import ModelArgs
 

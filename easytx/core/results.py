@@ -44,6 +44,7 @@ class TrainResult(_Train):
     info: Mapping[str, Any]
 
     def __new__(cls, global_step: int, training_details: Any, info: Mapping[str, Any] | None = None) -> TrainResult:
+        """Keep the tuple's fields, and what is known of the run."""
         self = super().__new__(cls, global_step, training_details)
         self.info = dict(info or {})
         return self
@@ -74,9 +75,14 @@ class EvalResult(_Eval):
     table: pd.DataFrame | None
 
     def __new__(
-        cls, result: dict[str, Any], model_outputs: Any, wrong_predictions: list[Any],
-        frame: pd.DataFrame, table: pd.DataFrame | None = None,
+        cls,
+        result: dict[str, Any],
+        model_outputs: Any,
+        wrong_predictions: list[Any],
+        frame: pd.DataFrame,
+        table: pd.DataFrame | None = None,
     ) -> EvalResult:
+        """Keep the tuple's fields, and the frame and table behind them."""
         self = super().__new__(cls, result, model_outputs, wrong_predictions)
         self.frame, self.table = frame, table
         return self
@@ -97,6 +103,7 @@ class Prediction(_Prediction):
     frame: pd.DataFrame
 
     def __new__(cls, predictions: Any, raw_outputs: Any, frame: pd.DataFrame) -> Prediction:
+        """Keep the tuple's fields, and the frame behind them."""
         self = super().__new__(cls, predictions, raw_outputs)
         self.frame = frame
         return self

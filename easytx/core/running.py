@@ -72,13 +72,3 @@ def reads_cache(args: ModelArgs, split: str) -> bool:
     if args.no_cache or split == "predict":
         return False
     return not args.reprocess_input_data or (split == "eval" and args.use_cached_eval_features)
-
-
-def lower_cased(tokenizer: Any) -> Any:
-    """Return the tokenizer with lower-casing as the first step of its normalisation."""
-    from tokenizers import normalizers
-
-    backend = tokenizer.backend_tokenizer
-    steps = [normalizers.Lowercase(), *([backend.normalizer] if backend.normalizer is not None else [])]
-    backend.normalizer = normalizers.Sequence(steps)
-    return tokenizer

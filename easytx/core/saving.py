@@ -12,7 +12,14 @@ from easytx.core.loading import quiet
 from easytx.errors import OutputDirError
 
 # Traces of where a tokenizer was loaded from, which mislead whoever loads it next.
-_TOKENIZER_TRACES = ("is_local", "local_files_only", "max_length", "stride", "truncation_side_was", "name_or_path")
+_TOKENIZER_TRACES = (
+    "is_local",
+    "local_files_only",
+    "max_length",
+    "stride",
+    "truncation_side_was",
+    "name_or_path",
+)
 
 
 def check_output_dir(folder: str | Path, *, overwrite: bool) -> None:

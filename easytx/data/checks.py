@@ -61,7 +61,9 @@ def warn_about_overlap(
     keys = [pd.util.hash_pandas_object(frame[list(columns)].astype(str), index=False) for frame in (train, evaluation)]
     number = int(keys[1].isin(keys[0]).sum())
     if number:
-        _warn(f"{counted(number, 'row')} of {names[1]} are in {names[0]} too; the scores will look better than they are.")
+        _warn(
+            f"{counted(number, 'row')} of {names[1]} are in {names[0]} too; the scores will look better than they are."
+        )
 
 
 def warn_about_imbalance(counts: dict[Any, int], *, name: str) -> None:

@@ -140,7 +140,7 @@ def _read(data: Any, columns: Columns, *, name: str, args: ModelArgs) -> pd.Data
     if isinstance(data, pd.DataFrame):
         frame = data.copy(deep=False)
     elif isinstance(data, (str, Path)):
-        frame = read_file(data, columns, name=name, args=args)
+        frame = read_file(data, name=name, args=args)
     elif hasattr(data, "to_pandas"):
         frame = data.to_pandas()
     elif isinstance(data, Sequence) and len(data) > 0:
@@ -175,7 +175,7 @@ def _is_file(text: str) -> bool:
     return Path(text).suffix.lower() in _FILE_TYPES and len(text) < 4096 and Path(text).is_file()
 
 
-def read_file(path: str | Path, columns: Columns, *, name: str, args: ModelArgs) -> pd.DataFrame:
+def read_file(path: str | Path, *, name: str, args: ModelArgs) -> pd.DataFrame:
     """Return the rows of a csv, tsv, json, jsonl or parquet file.
 
     With `args.lazy_loading` the file is read by column positions instead (`lazy_delimiter`, `lazy_text_column` ...).

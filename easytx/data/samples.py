@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from importlib.resources import files
@@ -56,8 +57,7 @@ def _records(file: str) -> pd.DataFrame:
 
 
 def _csv(file: str) -> pd.DataFrame:
-    with files("easytx.data").joinpath("samples", file).open("r", encoding="utf-8", newline="") as stream:
-        return pd.read_csv(stream)
+    return pd.read_csv(io.StringIO(_text(file)))
 
 
 def _places() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -48,7 +48,12 @@ def encode(
     for start in range(0, len(texts), _CHUNK):
         part = slice(start, start + _CHUNK)
         table, cut = _encode_chunk(
-            tokenizer, list(texts[part]), None if pairs is None else list(pairs[part]), start, max_length, overlap
+            tokenizer,
+            list(texts[part]),
+            None if pairs is None else list(pairs[part]),
+            start,
+            max_length,
+            overlap,
         )
         tables.append(table)
         truncated += cut
@@ -56,12 +61,15 @@ def encode(
 
 
 def _encode_chunk(
-    tokenizer: Any, texts: list[str], pairs: list[str] | None, first_row: int, max_length: int, overlap: int | None
+    tokenizer: Any,
+    texts: list[str],
+    pairs: list[str] | None,
+    first_row: int,
+    max_length: int,
+    overlap: int | None,
 ) -> tuple[pa.Table, int]:
     windows = {"return_overflowing_tokens": True, "stride": overlap} if overlap is not None else {}
-    encoding = tokenizer(
-        texts, pairs, truncation=True, max_length=max_length, padding=False, verbose=False, **windows
-    )
+    encoding = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, verbose=False, **windows)
     ids = encoding["input_ids"]
     if overlap is None:
         rows = np.arange(first_row, first_row + len(texts), dtype=np.int64)
@@ -70,9 +78,7 @@ def _encode_chunk(
         rows = np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64) + first_row
         cut = 0
     columns = {
-        name: pa.array(encoding[name], type=pa.list_(kind))
-        for name, kind in _TOKEN_COLUMNS.items()
-        if name in encoding
+        name: pa.array(encoding[name], type=pa.list_(kind)) for name, kind in _TOKEN_COLUMNS.items() if name in encoding
     }
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int32, count=len(ids))
     return pa.table({**columns, "row": rows, "length": lengths}), cut
@@ -87,7 +93,7 @@ def window_overlap(tokenizer: Any, max_length: int, stride: float, *, pairs: boo
         stride: How far a window moves on: a share of a window, or above 1 a number of tokens.
         pairs: Whether rows are pairs.
     """
-    room = max_length - tokenizer.num_special_tokens_to_add(pair=pairs)
+    room: int = max_length - tokenizer.num_special_tokens_to_add(pair=pairs)
     step = int(stride * room) if stride <= 1 else int(stride)
     return room - min(max(step, 1), room)
 
@@ -106,5 +112,3 @@ def column(dataset: Dataset, name: str) -> np.ndarray:
 def lengths_of(dataset: Dataset) -> np.ndarray:
     """Return the tokens of each feature, of shape (features,)."""
     return column(dataset, "length")
-
-

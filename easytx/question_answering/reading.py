@@ -23,8 +23,8 @@ UNKNOWN_START = -1
 _SLIP = 2
 
 _FORMS = (
-    "a list of {'context': ..., 'qas': [...]}, a SQuAD dict, a path to one of them (.json, .json.gz, .jsonl), a "
-    "DataFrame with the columns 'context' and 'question', or a datasets.Dataset"
+    "a list of {'context': ..., 'qas': [...]}, a SQuAD dict, a path to one (.json, .json.gz, .jsonl), "
+    "a DataFrame with the columns 'context' and 'question', or a datasets.Dataset"
 )
 
 
@@ -212,8 +212,7 @@ def _check_columns(frame: pd.DataFrame, name: str, *, with_answers: bool) -> Non
         missing = []
     if missing:
         raise DataError(
-            f"{name} needs {needed} of every question, but has {list(frame.columns)}. "
-            "Add or rename what is missing."
+            f"{name} needs {needed} of every question, but has {list(frame.columns)}. Add or rename what is missing."
         )
 
 

@@ -100,8 +100,8 @@ class _Block:
         start: Start logits, -inf outside the context, of shape (windows, tokens); likewise `end`.
         char_start: First character of each token, of shape (windows, tokens); `char_end`: one past its last.
         null: Score of "no answer", of shape (windows,).
-        before: The character where the window before ends, and twice the border with it, of shape (windows, 2).
-        after: The character where the window after starts, and twice the border with it, of shape (windows, 2).
+        before: Where the window before ends, and twice the border with it (characters); shape (windows, 2).
+        after: Where the window after starts, and twice the border with it (characters); shape (windows, 2).
     """
 
     row: np.ndarray
@@ -216,9 +216,7 @@ def _spans(block: _Block, beam: int, max_answer_length: int) -> _Spans:
     keep = min(_SPARE * beam, flat.shape[1])
     worst = np.partition(flat, flat.shape[1] - keep, axis=1)[:, flat.shape[1] - keep]
     window, i, j = np.nonzero((scores >= worst[:, None, None]) & np.isfinite(scores))
-    return _Spans(
-        block.row[window], scores[window, i, j], char_start[window, i, 0], char_end[window, 0, j]
-    ).in_order()
+    return _Spans(block.row[window], scores[window, i, j], char_start[window, i, 0], char_end[window, 0, j]).in_order()
 
 
 def _top(scores: np.ndarray, number: int) -> np.ndarray:

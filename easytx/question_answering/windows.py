@@ -38,9 +38,9 @@ def check_window(max_length: int, stride: int, max_query_length: int, n_special:
         )
     if not 0 <= stride < room:
         raise ArgumentError(
-            f"Windows of max_seq_length={max_length} have room for {room} tokens of context, so neighbours can "
-            f"share 0 to {room - 1} tokens, but not {stride}. Change the stride, raise max_seq_length or lower "
-            "max_query_length."
+            f"Windows of max_seq_length={max_length} have room for {room} tokens of context, so neighbours "
+            f"can share 0 to {room - 1} tokens, but not {stride}. Change the stride, raise max_seq_length or "
+            "lower max_query_length."
         )
 
 
@@ -81,8 +81,9 @@ def encode_windows(
     Columns: the model inputs, unpadded; `row` (position in the frame); `length` (tokens); `context_start` and
     `context_end` (which tokens are context, end exclusive); `offset_starts` and `offset_ends` (the characters
     of the context that each token stands for; 0 for all other tokens); `cls_index` (the token that stands for
-    "no answer": CLS, or the first where there is none); with answers `start_positions` and `end_positions`
-    (the tokens of the first answer, end inclusive; `cls_index` where the window does not hold it whole).
+    "no answer": CLS, or where there is none the first that is not context); with answers `start_positions`
+    and `end_positions` (the tokens of the first answer, end inclusive; `cls_index` where the window does not
+    hold it whole).
 
     Args:
         tokenizer: A tokenizer of transformers.
@@ -217,7 +218,7 @@ def _table(windows: _Windows, cls_token: int | None, answers: np.ndarray | None)
     ids = _flat(windows.ids, np.int32)
     offsets = _flat(chain.from_iterable(windows.offsets), np.int32).reshape(-1, 2) * in_context[:, None]
 
-    cls_index = np.zeros(len(sizes), dtype=np.int64)
+    cls_index = np.where(context_start > 0, 0, np.minimum(context_end, sizes - 1))
     if cls_token is not None:
         # The text itself may spell the token; the first one of its window outside the context is meant.
         tokens = np.flatnonzero((ids == cls_token) & ~in_context)

@@ -160,7 +160,10 @@ def _schedule(args: ModelArgs) -> dict[str, Any]:
     elif name == "cosine_with_restarts":
         options["num_cycles"] = max(1, round(args.cosine_schedule_num_cycles))
     elif name == "polynomial":
-        options = {"lr_end": args.polynomial_decay_schedule_lr_end, "power": args.polynomial_decay_schedule_power}
+        options = {
+            "lr_end": args.polynomial_decay_schedule_lr_end,
+            "power": args.polynomial_decay_schedule_power,
+        }
     # The Trainer reads a float below 1 as a share of the steps; 1.0 would be one step.
     warmup: float = args.warmup_steps or min(args.warmup_ratio, 0.9999)
     return {"lr_scheduler_type": name, "lr_scheduler_kwargs": options, "warmup_steps": warmup}

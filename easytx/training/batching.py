@@ -24,8 +24,8 @@ def length_grouped_order(
     """Return a random order of the rows in which each batch holds rows of like lengths.
 
     The rows are shuffled and cut into mega-batches; each is sorted by length and cut into batches; the
-    batches are shuffled. Two batches stand apart: the one with the longest row comes first, so that a lack of memory
-    shows at once, and the incomplete one, if there is one, comes last.
+    batches are shuffled. Two batches stand apart: the one with the longest row comes first, so that a lack of
+    memory shows at once, and the incomplete one, if there is one, comes last.
 
     Args:
         lengths: Tokens of each row.
@@ -90,9 +90,7 @@ class LengthGroupedSampler(Sampler[int]):
         generator = torch.Generator()
         generator.manual_seed(self.seed + self.epoch)
         return iter(
-            length_grouped_order(
-                self.lengths, self.batch_size, generator=generator, mega_batch=self.mega_batch
-            )
+            length_grouped_order(self.lengths, self.batch_size, generator=generator, mega_batch=self.mega_batch)
         )
 
     def __len__(self) -> int:

@@ -37,8 +37,11 @@ def is_whole(folder: str | Path) -> bool:
 
 def newest(output_dir: str | Path) -> Path | None:
     """Return the whole checkpoint with the highest step, or None."""
-    numbered = [(int(match.group(1)), path) for path in Path(output_dir).glob("checkpoint-*")
-                if (match := _NAME.fullmatch(path.name))]
+    numbered = [
+        (int(match.group(1)), path)
+        for path in Path(output_dir).glob("checkpoint-*")
+        if (match := _NAME.fullmatch(path.name))
+    ]
     return next((path for _, path in sorted(numbered, reverse=True) if is_whole(path)), None)
 
 

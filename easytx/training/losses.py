@@ -153,7 +153,8 @@ class DiceLoss(_OverlapLoss):
     batch, once for each class that occurs in it, so that a rare class counts as much as a frequent one.
 
     Args:
-        gamma: How fast sure rows lose their influence (alpha in the paper); 0 or more.
+        gamma: How fast sure rows lose their influence (alpha in the paper); 0 or more. Above 0, q falls again
+            where p exceeds 1 / (1 + gamma), so the loss is least there and not at p = 1.
         scale: Factor on the weighted probabilities.
         reduction: "mean", "sum" or "none" (one loss per row or class, zero where nothing counts).
         ignore_index: The label of rows that take no part.
@@ -274,8 +275,7 @@ def build_loss(
             if value is not None:
                 hint = " or use pos_weight" if (name, kind) == ("weight", "multi_label") else ""
                 raise ArgumentError(
-                    f"{name} is for labels that exclude each other, but this model is {kind}. "
-                    f"Leave it out{hint}."
+                    f"{name} is for labels that exclude each other, but this model is {kind}. Leave it out{hint}."
                 )
     if pos_weight is not None:
         if kind != "multi_label":
@@ -326,9 +326,7 @@ class _BinaryCrossEntropy(nn.Module):
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits = _full(logits)
         self.pos_weight = fitted("pos_weight", self.pos_weight, logits)
-        return functional.binary_cross_entropy_with_logits(
-            logits, labels.to(logits.dtype), pos_weight=self.pos_weight
-        )
+        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), pos_weight=self.pos_weight)
 
 
 def _special_loss(
@@ -340,8 +338,7 @@ def _special_loss(
     unknown = [name for name in loss_args if name not in accepted]
     if unknown:
         raise ArgumentError(
-            f"loss_args has {unknown}, which the {loss_type} loss does not know. "
-            f"It knows {', '.join(accepted)}."
+            f"loss_args has {unknown}, which the {loss_type} loss does not know. It knows {', '.join(accepted)}."
         )
     if loss_args.get("reduction") == "none":
         raise ArgumentError("loss_args['reduction'] must be 'mean' or 'sum' for training, but is 'none'.")

@@ -125,9 +125,7 @@ def freeze_modules(model: nn.Module, names: Sequence[str]) -> list[str]:
         start = name.rstrip(".")
         starts = (start, base + start)
         found = [
-            own
-            for path, own in every.items()
-            if path in starts or path.startswith(tuple(f"{s}." for s in starts))
+            own for path, own in every.items() if path in starts or path.startswith(tuple(f"{s}." for s in starts))
         ]
         if not found:
             modules = [path for path, _ in model.named_modules() if path]
@@ -170,9 +168,7 @@ def _chosen(
     chosen: dict[str, _Choice] = {}
     every = _canonical(model)
     for position, group in enumerate(groups):
-        wanted = _value(
-            group, "params", "custom_parameter_groups", '{"params": ["classifier.weight"], "lr": 1e-2}'
-        )
+        wanted = _value(group, "params", "custom_parameter_groups", '{"params": ["classifier.weight"], "lr": 1e-2}')
         wanted = [wanted] if isinstance(wanted, str) else list(wanted)
         unknown = [name for name in wanted if name not in every]
         if unknown:
@@ -180,9 +176,7 @@ def _chosen(
         options = {key: value for key, value in group.items() if key != "params"}
         for name in wanted:
             if every[name] in chosen:
-                raise ArgumentError(
-                    f"custom_parameter_groups names {name!r} twice. Name each parameter once."
-                )
+                raise ArgumentError(f"custom_parameter_groups names {name!r} twice. Name each parameter once.")
             chosen[every[name]] = _Choice(position, options, by_layer=False)
     by_layer: dict[int, _Choice] = {}
     for position, group in enumerate(layers, start=len(groups)):
@@ -215,8 +209,8 @@ def _layer_numbers(names: Iterable[str]) -> dict[str, int]:
 def _check_layers(wanted: Iterable[int], numbers: Mapping[str, int], *, shared: bool) -> None:
     if shared:
         raise ArgumentError(
-            "custom_layer_parameters needs layers of their own parameters, but this model shares one set between "
-            "all its layers. Use custom_parameter_groups."
+            "custom_layer_parameters needs layers with parameters of their own, but this model shares its "
+            "layers: all have the same parameters. Use custom_parameter_groups."
         )
     if not numbers:
         raise ArgumentError(
@@ -244,17 +238,13 @@ def _freeze(model: nn.Module, names: Collection[str]) -> list[str]:
 
 def _value(group: Mapping[str, Any], key: str, argument: str, example: str) -> Any:
     if not isinstance(group, Mapping) or key not in group:
-        raise ArgumentError(
-            f"{argument} needs the key {key!r} in each entry, but has {group!r}. Write {example}."
-        )
+        raise ArgumentError(f"{argument} needs the key {key!r} in each entry, but has {group!r}. Write {example}.")
     return group[key]
 
 
 def _unknown(argument: str, unknown: Sequence[str], known: Iterable[str]) -> str:
     listed = list(known)
-    close = dict.fromkeys(
-        match for name in unknown for match in get_close_matches(name, listed, n=3, cutoff=0.5)
-    )
+    close = dict.fromkeys(match for name in unknown for match in get_close_matches(name, listed, n=3, cutoff=0.5))
     hint = f"Did you mean {', '.join(map(repr, close))}?" if close else "See model.named_parameters()."
     return f"{argument} names {', '.join(map(repr, unknown))}, which the model does not have. {hint}"
 
@@ -264,9 +254,9 @@ def _translated(argument: str, name: str, ours: Mapping[str, str], theirs: Colle
         return ours[name]
     if name in theirs:
         return str(getattr(name, "value", name))
-    close = get_close_matches(str(name), [*ours, *theirs], n=3, cutoff=0.5)
+    written = {known.lower(): known for known in [*ours, *theirs]}
+    close = [written[known] for known in get_close_matches(str(name).lower(), written, n=3, cutoff=0.5)]
     hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
     raise ArgumentError(
-        f"{argument} must be one of {', '.join(map(repr, ours))} or a name of the Trainer's, "
-        f"but is {name!r}.{hint}"
+        f"{argument} must be one of {', '.join(map(repr, ours))} or a name of the Trainer's, but is {name!r}.{hint}"
     )

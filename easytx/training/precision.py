@@ -59,9 +59,7 @@ def mixed_precision(
     if bf16:
         if _has_bf16(device):
             return torch.bfloat16
-        raise DeviceError(
-            f"bf16 is True, but {device} has no bf16. Leave bf16 out for the best precision it has."
-        )
+        raise DeviceError(f"bf16 is True, but {device} has no bf16. Leave bf16 out for the best precision it has.")
     if not requested:
         return None
     if bf16 is None and _gains_by_bf16(device):
@@ -89,12 +87,8 @@ def _cuda_device(number: int) -> torch.device:
         return torch.device("cuda")
     count = torch.cuda.device_count()
     if not 0 <= number < count:
-        remedy = (
-            "Start at most that many processes" if source == "LOCAL_RANK" else "Use -1 for the current one"
-        )
-        raise DeviceError(
-            f"{source} is {number}, but the number of CUDA devices is {count}, counted from 0. {remedy}."
-        )
+        remedy = "Start at most that many processes" if source == "LOCAL_RANK" else "Use -1 for the current one"
+        raise DeviceError(f"{source} is {number}, but the number of CUDA devices is {count}, counted from 0. {remedy}.")
     return torch.device("cuda", number)
 
 

@@ -16,9 +16,7 @@ from easytx.training.batching import LengthGroupedSampler
 from easytx.training.checkpoints import seal, unseal
 from easytx.training.losses import LossFunction
 
-_ADVICE = (
-    "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
-)
+_ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
 
 
 class EasyTrainer(Trainer):
@@ -65,16 +63,24 @@ class EasyTrainer(Trainer):
         return self.sampler
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        model = self.model if model is None else model
-        kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
+        network: Any = self.model if model is None else model
+        kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, network)
         # Optimisers that are made from the model itself group its parameters on their own.
-        if self.optimizer is not None or not isinstance(kind, type) or {"params", "model", "optimizer_dict"} & set(options):
+        if (
+            self.optimizer is not None
+            or not isinstance(kind, type)
+            or {"params", "model", "optimizer_dict"} & set(options)
+        ):
             return super().create_optimizer(model)
-        self.optimizer = kind(self.parameter_groups(model), **options)
+        self.optimizer = kind(self.parameter_groups(network), **options)
         return self.optimizer
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         if self.loss_function is None:
             outputs = model(**inputs)
@@ -83,9 +89,8 @@ class EasyTrainer(Trainer):
             outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             loss = self.loss_function(outputs["logits"], inputs["labels"])
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"The loss became {loss.item()} at step {self.state.global_step + 1} of {self.state.max_steps}. {_ADVICE}"
-            )
+            step = f"{self.state.global_step + 1} of {self.state.max_steps}"
+            raise NonFiniteLossError(f"The loss became {loss.item()} at step {step}. {_ADVICE}")
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
@@ -103,10 +108,10 @@ class EasyTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
-            self.save_folder(Path(output_dir or self.args.output_dir))
+            self.save_folder(Path(output_dir or str(self.args.output_dir)))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         unseal(folder)
         super()._save_checkpoint(model, trial)
         if self.args.should_save and folder.is_dir():

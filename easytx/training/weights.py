@@ -37,9 +37,7 @@ def class_weights(
     """
     if isinstance(weight, str):
         if weight != "balanced":
-            raise ArgumentError(
-                f"weight must be 'balanced' or numbers, but is {weight!r}. Give one number per label."
-            )
+            raise ArgumentError(f"weight must be 'balanced' or one number per label, but is {weight!r}.")
         return _balanced(np.asarray(label_ids, dtype=np.int64).ravel(), len(names))
     shown = ", ".join(map(repr, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     if isinstance(weight, Mapping):
@@ -47,18 +45,16 @@ def class_weights(
         positions = {str(name): position for position, name in enumerate(names)}
         unknown = [label for label in weight if str(label) not in positions]
         if unknown:
-            raise ArgumentError(
-                f"weight names {unknown}, but the labels are {shown}. Correct or remove these names."
-            )
+            raise ArgumentError(f"weight names {unknown}, but the labels are {shown}. Correct or remove these.")
         by_position = {positions[str(label)]: value for label, value in weight.items()}
         weight = [by_position.get(position, 1.0) for position in range(len(names))]
-    tensor = weight_tensor("weight", weight)
-    if len(tensor) != len(names):
+    count = len(weight_tensor("weight", weight))
+    if count != len(names):
         raise ArgumentError(
-            f"weight needs {len(names)} numbers, one for each of the labels {shown}, but has {len(tensor)}. "
+            f"weight needs {len(names)} numbers, one for each of the labels {shown}, but has {count}. "
             "Give one number per label, a mapping from label to number, or 'balanced'."
         )
-    return [float(value) for value in tensor]
+    return [float(value) for value in weight]
 
 
 def weight_tensor(name: str, weight: Weights) -> torch.Tensor:

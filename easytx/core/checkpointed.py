@@ -1,0 +1,174 @@
+"""A checkpoint in use: arguments, configuration and tokenizer at once, weights when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from easytx.config.args_object import read_saved
+from easytx.config.global_args import resolve
+from easytx.config.model_args import ModelArgs
+from easytx.core import loading, saving
+from easytx.errors import ArgumentError, CheckpointError
+from easytx.training.precision import mixed_precision, resolve_device
+
+if TYPE_CHECKING:
+    import torch
+
+    from easytx.data.labels import LabelMap
+
+# Classes whose folders any task may start from.
+_ENCODER_ONLY = {"LanguageModelingModel", "RepresentationModel"}
+
+
+class CheckpointedModel:
+    """Arguments, configuration, tokenizer, device and weights of a model.
+
+    Attributes:
+        args: The arguments; a new object after each merge.
+        config: The model's configuration.
+        tokenizer: Its tokenizer.
+        device: Where it runs.
+        labels: The label map, for tasks that have labels; None until they are known.
+        results: The scores of the last evaluation.
+        trained: Whether the weights in memory have been trained here.
+        head_seed: What a new head is drawn with.
+    """
+
+    args_class: ClassVar[type[ModelArgs]] = ModelArgs
+    auto_class: ClassVar[str]
+    tokenizer_options: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(
+        self,
+        model_type: str | None = None,
+        model_name: str | Path | None = None,
+        *,
+        args: Mapping[str, Any] | ModelArgs | None = None,
+        use_cuda: bool | None = None,
+        cuda_device: int = -1,
+        tokenizer_name: str | None = None,
+        tokenizer_type: str | None = None,
+        sweep_config: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Read arguments, configuration and tokenizer; the weights are loaded when they are first used.
+
+        Args:
+            model_type: The architecture, such as "bert"; "auto" or None reads it from the checkpoint. Alone it
+                is taken as the model's name.
+            model_name: A local folder, a hub name, or "starter".
+            args: Arguments as a dict or an object of `args_class`.
+            use_cuda: None takes the best device there is; True demands CUDA; False keeps off it.
+            cuda_device: Which CUDA device; -1 for the current one.
+            tokenizer_name: A tokenizer other than the model's own.
+            tokenizer_type: The tokenizer's class name in transformers.
+            sweep_config: Values chosen by a hyperparameter sweep.
+            **kwargs: For `from_pretrained`, such as `revision`, `proxies` or `token`.
+
+        Raises:
+            ArgumentError: For unknown arguments and values out of bounds.
+            ModelNotFoundError: If there is no such model.
+            CheckpointError: If the folder was written by another class.
+            DeviceError: If the device is not there.
+        """
+        if model_name is None:
+            model_type, model_name = None, model_type
+        if model_name is None:
+            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
+        self._source = loading.resolve_name(model_name)
+        saved = read_saved(self._source)
+        self._check_writer(saved.get("model_class"))
+        self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
+        self.device = resolve_device(use_cuda, cuda_device)
+        self._options = {**kwargs, "trust_remote_code": self.args.trust_remote_code}
+        self.config: Any = loading.load_config(self._source, options=self._options, changes=self.args.config)
+        loading.check_type(model_type, self.config, str(model_name))
+        self.args = self.args.merged(
+            {
+                "model_name": str(model_name),
+                "model_type": self.config.model_type,
+                "model_class": type(self).__name__,
+                "tokenizer_name": tokenizer_name or self.args.tokenizer_name,
+                "tokenizer_type": tokenizer_type or self.args.tokenizer_type,
+            }
+        )
+        self.tokenizer: Any = self._load_tokenizer()
+        self.labels: LabelMap | None = None
+        self.results: dict[str, Any] = {}
+        self.trained = False
+        self.head_seed = self.args.manual_seed or 0
+        self._model: Any = None
+
+    @property
+    def model(self) -> Any:
+        """The model with its weights, loaded when first asked for."""
+        if self._model is None:
+            self._model = self._load_weights()
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = model
+
+    def head_config(self) -> dict[str, Any]:
+        """Return what the head needs in the model's configuration."""
+        return {} if self.labels is None else self.labels.for_config()
+
+    def set_labels(self, labels: LabelMap) -> None:
+        """Take these labels; a model that is loaded but not trained gets a new head for them."""
+        if self.labels == labels:
+            return
+        self.labels = labels
+        if not self.trained:
+            self._model = None
+
+    def precision(self) -> torch.dtype | None:
+        """Return the dtype of mixed precision on this device, or None for float32."""
+        return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16)
+
+    def save_model(self, output_dir: str | Path | None = None, results: Mapping[str, Any] | None = None) -> Path:
+        """Write the model folder: weights, configuration, tokenizer, arguments and a card."""
+        return saving.save_model(
+            Path(output_dir or self.args.output_dir),
+            model=self.model,
+            tokenizer=self.tokenizer,
+            args=self.args,
+            results=results or self.results,
+            labels=None if self.labels is None else self.labels.names,
+        )
+
+    def save_model_args(self, output_dir: str | Path) -> Path:
+        """Write `model_args.json`."""
+        return self.args.save(output_dir)
+
+    def get_named_parameters(self) -> list[str]:
+        """Return the names of all parameters, as `custom_parameter_groups` and `freeze` take them."""
+        return [name for name, _ in self.model.named_parameters()]
+
+    def _check_writer(self, writer: str | None) -> None:
+        if writer not in (None, type(self).__name__) and writer not in _ENCODER_ONLY:
+            raise CheckpointError(
+                f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "
+                f"Open it with easytx.load('{self._source}')."
+            )
+
+    def _load_tokenizer(self) -> Any:
+        args = self.args
+        options = {**self._options, **self.tokenizer_options}
+        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self._source
+        tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
+        if args.special_tokens_list:
+            tokenizer.add_tokens(list(args.special_tokens_list), special_tokens=True)
+        return loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer
+
+    def _load_weights(self) -> Any:
+        for name, value in self.head_config().items():
+            setattr(self.config, name, value)
+        model = loading.load_weights(
+            self.auto_class, self._source, self.config, seed=self.head_seed, options=self._options
+        )
+        if len(self.tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+        return model.to(self.device)
