@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 
+from easytx.core.results import InputExample
 from easytx.data.checks import counted, rows
 from easytx.data.labels import LabelMap, plain
 from easytx.errors import LabelError
@@ -170,6 +171,20 @@ def label_matrix(lists: Sequence[tuple[Any, ...]], vectors: bool, labels: LabelM
         )
     matrix[row_of, labels.encode(flat, name=name)] = 1.0
     return matrix
+
+
+def wrong_examples(frame: pd.DataFrame, columns: Sequence[str], positions: np.ndarray) -> list[InputExample]:
+    """Return the rows at these positions as examples of wrong predictions.
+
+    Args:
+        frame: Rows with their text columns, `labels` and `prediction`.
+        columns: The text columns.
+        positions: Which rows, counted from 0.
+    """
+    picked = frame.iloc[positions]
+    seconds = picked[columns[1]] if len(columns) == 2 else [None] * len(picked)
+    parts = zip(positions, picked[columns[0]], seconds, picked["labels"], picked["prediction"], strict=True)
+    return [InputExample(int(guid), *rest) for guid, *rest in parts]
 
 
 def _present(column: pd.Series, name: str) -> list[Any]:

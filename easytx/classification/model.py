@@ -17,7 +17,7 @@ from easytx.classification.data import Answers
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.labelled import LabelledModel
-from easytx.core.results import EvalResult, InputExample, Prediction
+from easytx.core.results import EvalResult, Prediction
 from easytx.data.checks import texts_of, warn_about_duplicates, warn_about_imbalance
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
@@ -170,24 +170,12 @@ class ClassificationModel(LabelledModel):
             return EvalResult(result, self.raw(answers), [], frame)
         truth = self.truth(data)
         differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
-        wrong = self.wrong(frame, np.flatnonzero(differs), data)
+        wrong = rules.wrong_examples(frame, self.columns.texts_in(frame), np.flatnonzero(differs))
         return EvalResult(result, self.raw(answers), wrong, frame, self.table(truth, answers))
 
     def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
         """Return precision, recall, F1 and support of each label."""
         return per_class_table(truth, answers.predicted, self.known_labels().names)
-
-    def wrong(self, frame: pd.DataFrame, positions: np.ndarray, data: TaskData) -> list[InputExample]:
-        """Return the rows at these positions as examples of wrong predictions."""
-        first, *second = self.columns.texts_in(data.frame)
-        picked = frame.iloc[positions]
-        seconds = picked[second[0]] if second else [None] * len(picked)
-        return [
-            InputExample(int(guid), *rest)
-            for guid, *rest in zip(
-                positions, picked[first], seconds, picked["labels"], picked["prediction"], strict=True
-            )
-        ]
 
     @override
     def prediction(self, answers: Answers, data: TaskData) -> Prediction:

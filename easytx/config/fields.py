@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import os
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
@@ -104,8 +105,13 @@ _FIELDS: dict[type, dict[str, tuple[dataclasses.Field[Any], Any]]] = {}
 
 def closest(name: str, accepted: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` for the nearest accepted name, or an empty string."""
-    near = difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    near = nearest(name, accepted)
+    return "" if near is None else f" Did you mean '{near}'?"
+
+
+def nearest(name: str, accepted: Iterable[str]) -> str | None:
+    """Return the accepted name that looks most like this one, or None."""
+    return next(iter(difflib.get_close_matches(name, list(accepted), n=1, cutoff=0.6)), None)
 
 
 def refuse_unknown(given: Iterable[str], args_class: type) -> None:
@@ -130,15 +136,29 @@ def checked(args_class: type, name: str, value: Any) -> Any:
         ArgumentError: Naming the argument, what was expected and what came.
     """
     field, hint = fields_of(args_class)[name]
-    if hasattr(value, "item") and not isinstance(value, (list, dict)) and getattr(value, "ndim", 0) == 0:
-        value = value.item()
+    value = _plain(value)
+    if isinstance(value, os.PathLike) and _fits("", hint):
+        value = os.fspath(value)
     if not _fits(value, hint):
         raise ArgumentError(f"{name} must be {_spoken(hint)}, but is {value!r}.")
-    if isinstance(value, (list, dict)):
-        value = type(value)(value)
+    if typing.get_origin(hint) is tuple:
+        value = tuple(value)
+        if len(value) != len(typing.get_args(hint)):
+            raise ArgumentError(f"{name} must have {len(typing.get_args(hint))} values, but is {value!r}.")
+    elif isinstance(value, list):
+        value = [_plain(item) for item in value]
+    elif isinstance(value, dict):
+        value = dict(value)
     if _accepts_float_only(hint) and type(value) is int:
         value = float(value)
     _check_bounds(name, value, field.metadata)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy or torch scalar as the Python value, anything else as it is."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
     return value
 
 

@@ -32,6 +32,7 @@ class BaseModel(CheckpointedModel):
     """
 
     columns: ClassVar[Columns] = Columns()
+    predict_options: ClassVar[tuple[str, ...]] = ()
 
     # The hooks
 
@@ -60,6 +61,10 @@ class BaseModel(CheckpointedModel):
     def prediction(self, answers: Any, data: TaskData) -> Any:
         """Return what `predict` returns."""
         raise NotImplementedError
+
+    def write(self, folder: Path, result: dict[str, Any], answers: Any, data: TaskData) -> None:
+        """Write what `eval_model` leaves on disk."""
+        saving.write_results(folder, result)
 
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
         """Return what makes a padded batch of features."""
@@ -147,7 +152,7 @@ class BaseModel(CheckpointedModel):
         call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all())
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
-        saving.write_results(output_dir or self.args.output_dir, result)
+        self.write(Path(output_dir or self.args.output_dir), result, answers, data)
         self.results = result
         return self.evaluation(result, answers, data)
 
@@ -156,7 +161,7 @@ class BaseModel(CheckpointedModel):
 
         Args:
             to_predict: A text, a list of texts or pairs, a Series, a DataFrame, or a path.
-            **kwargs: Column names, such as `text_column=`, where they differ.
+            **kwargs: Column names, such as `text_column=`, where they differ, and the task's `predict_options`.
 
         Raises:
             DataError: If the rows have another form, or there are none.
@@ -165,12 +170,21 @@ class BaseModel(CheckpointedModel):
 
     # The steps
 
-    def prepared(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> TaskData:
+    def prepared(
+        self,
+        rows: Any,
+        *,
+        name: str,
+        split: str,
+        renames: Mapping[str, str],
+        options: Mapping[str, Any] | None = None,
+    ) -> TaskData:
         """Return the caller's rows as features; everything wrong with them is said here."""
         from easytx.data.prepared import TaskData
 
         frame = self.read(rows, name=name, split=split, renames=renames)
-        return TaskData(frame, self.prepare(frame, split, name), name=name, labelled=split != "predict")
+        dataset = self.prepare(frame, split, name)
+        return TaskData(frame, dataset, name=name, labelled=split != "predict", options=options or {})
 
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
         """Return the caller's rows as a frame with our column names."""
@@ -180,8 +194,8 @@ class BaseModel(CheckpointedModel):
 
     def answered(self, to_predict: Any, kwargs: Mapping[str, Any]) -> tuple[Any, TaskData]:
         """Return answers for rows without labels, and the rows."""
-        call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all())
-        data = self.prepared(call.data, name="to_predict", split="predict", renames=call.renames)
+        call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all(), options=self.predict_options)
+        data = self.prepared(call.data, name="to_predict", split="predict", renames=call.renames, options=call.options)
         return self.decode(self.outputs(data, show=True), data), data
 
     def evaluated(self, data: TaskData, metrics: Mapping[str, Metric], *, show: bool) -> tuple[dict[str, Any], Any]:
@@ -208,9 +222,33 @@ class BaseModel(CheckpointedModel):
         remedy: str,
     ) -> Dataset:
         """Return tokenised texts, from the cache where that is wanted, and warn about cut ones."""
-        from easytx.core.running import encode_cached
+        from easytx.data.tokenise import encode, truncated_rows
 
-        loading.check_max_length(self.args.max_seq_length, self.config, self.tokenizer, self._source)
-        encoded = encode_cached(self, texts, pairs, overlap=overlap, split=split)
-        warn_about_truncation(encoded.truncated, len(texts), self.args.max_seq_length, name=name, remedy=remedy)
-        return encoded.dataset
+        length = self.args.max_seq_length
+        loading.check_max_length(length, self.config, self.tokenizer, self._source)
+        dataset = self.cached(
+            lambda: encode(self.tokenizer, texts, pairs, max_length=length, overlap=overlap),
+            split,
+            texts,
+            pairs or (),
+            overlap,
+        )
+        warn_about_truncation(truncated_rows(dataset), len(texts), length, name=name, remedy=remedy)
+        return dataset
+
+    def cached(self, make: Callable[[], Dataset], split: str, *made_from: Any) -> Dataset:
+        """Return tokenised data; where the arguments ask for it, from `cache_dir`, where it is kept.
+
+        Args:
+            make: Makes it.
+            split: "train", "eval" or "predict".
+            *made_from: The texts and settings it is made from, besides the tokenizer and max_seq_length.
+        """
+        from easytx.data.cache import fingerprint, kept
+
+        args = self.args
+        reads = not args.reprocess_input_data or (split == "eval" and args.use_cached_eval_features)
+        if args.no_cache or split == "predict" or not reads:
+            return make()
+        name = fingerprint(self.tokenizer, args.max_seq_length, type(self).__name__, *made_from)
+        return kept(args.cache_dir, f"{split}-{name}", make)

@@ -159,6 +159,9 @@ class CheckpointedModel:
         options = {**self._options, **self.tokenizer_options}
         name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self._source
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
+        if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
+            # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
+            tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
         if args.special_tokens_list:
             tokenizer.add_tokens(list(args.special_tokens_list), special_tokens=True)
         return loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from easytx.config.model_args import ModelArgs
-from easytx.data.cache import fingerprint, kept
 from easytx.data.prepared import TaskData
-from easytx.data.tokenise import Encoded, encode
 from easytx.training.inference import Outputs, run
 
 if TYPE_CHECKING:
@@ -46,29 +44,3 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
         loss_function=model.loss() if data.labelled else None,
         progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
     )
-
-
-def encode_cached(
-    model: BaseModel, texts: list[str], pairs: list[str] | None, *, overlap: int | None, split: str
-) -> Encoded:
-    """Return tokenised texts; read from `cache_dir` where the arguments ask for it, and kept there."""
-    length = model.args.max_seq_length
-    truncated = 0
-
-    def make() -> Any:
-        nonlocal truncated
-        encoded = encode(model.tokenizer, texts, pairs, max_length=length, overlap=overlap)
-        truncated = encoded.truncated
-        return encoded.dataset
-
-    if not reads_cache(model.args, split):
-        return Encoded(make(), truncated)
-    name = fingerprint(model.tokenizer, texts, pairs or (), length, overlap)
-    return Encoded(kept(model.args.cache_dir, f"{split}-{name}", make), truncated)
-
-
-def reads_cache(args: ModelArgs, split: str) -> bool:
-    """Tell whether tokenised data of this split is to be read from, and kept in, `cache_dir`."""
-    if args.no_cache or split == "predict":
-        return False
-    return not args.reprocess_input_data or (split == "eval" and args.use_cached_eval_features)

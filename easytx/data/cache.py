@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -14,7 +15,10 @@ from datasets import Dataset, load_from_disk
 
 def fingerprint(tokenizer: Any, *parts: Any) -> str:
     """Return a name for what the tokenizer makes of the parts: every text, in order, and every setting counts."""
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    # What the last call left behind; a call sets both anew.
+    state |= {"truncation": None, "padding": None}
+    digest = hashlib.sha256(json.dumps(state).encode())
     for part in parts:
         for piece in part if _is_list(part) else (part,):
             text = piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else repr(piece).encode()
@@ -34,7 +38,7 @@ def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
     dataset = make()
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place.parent))
-    dataset.save_to_disk(str(partial), num_proc=1)
+    dataset.save_to_disk(str(partial))
     if place.exists():
         shutil.rmtree(partial)
     else:

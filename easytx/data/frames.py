@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from easytx.config.fields import closest
+from easytx.config.fields import nearest
 from easytx.errors import DataError
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def _remedy(name: str, wanted: Sequence[str], has: list[Any]) -> str:
     spare = [column for column in has if column not in wanted and isinstance(column, str)]
     renames = {}
     for column in missing:
-        near = closest(column, spare)
-        if near:
-            found = near.split("'")[1]
+        found = nearest(column, spare)
+        if found is not None:
             spare.remove(found)
             renames[found] = column
     if renames:
@@ -99,10 +98,12 @@ def as_frame(
         DataError: If the data cannot be read or lacks columns or rows.
     """
     frame = _read(data, columns, name=name, args=args)
-    for ours, theirs in (renames or {}).items():
+    ours_of = {theirs: ours for ours, theirs in (renames or {}).items()}
+    for theirs, ours in ours_of.items():
         if theirs not in frame:
             raise DataError(f"{name} has no column '{theirs}' (given as {ours}_column); it has {list(frame.columns)}.")
-        frame = frame.drop(columns=ours, errors="ignore").rename(columns={theirs: ours})
+    hidden = [ours for ours in ours_of.values() if ours not in ours_of]
+    frame = frame.drop(columns=hidden, errors="ignore").rename(columns=ours_of)
     columns.check(frame, name=name, with_labels=with_labels)
     return frame
 

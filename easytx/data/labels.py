@@ -59,7 +59,7 @@ class LabelMap:
 
     def __eq__(self, other: object) -> bool:
         """Tell whether the other map has the same labels in the same order."""
-        return isinstance(other, LabelMap) and self.labels == other.labels
+        return isinstance(other, LabelMap) and [*map(_key, self.labels)] == [*map(_key, other.labels)]
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -141,7 +141,7 @@ def _key(label: Any) -> tuple[str, Any]:
 
 def _order(label: Any) -> tuple[int, Any]:
     if isinstance(label, (bool, int, float)):
-        return (0, label)
+        return (0, (label, isinstance(label, bool)))
     if isinstance(label, str):
         return (1, label)
     return (2, str(label))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +24,14 @@ class TaskData:
         dataset: Their features; the column `row` says which position of the frame each came from.
         name: What to call the rows in messages.
         labelled: Whether the label columns are there.
+        options: What was asked of this call alone.
     """
 
     frame: pd.DataFrame
     dataset: Dataset
     name: str
     labelled: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def features_of_rows(self) -> list[np.ndarray]:
         """Return, for each row of the frame, the positions of its features in the dataset."""

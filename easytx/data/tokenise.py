@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,18 +15,6 @@ _CHUNK = 8192
 _TOKEN_COLUMNS = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask": pa.int8()}
 
 
-class Encoded(NamedTuple):
-    """Tokenised rows.
-
-    Attributes:
-        dataset: The model inputs as unpadded lists, `row` (position of the text) and `length` (tokens).
-        truncated: How many texts were cut.
-    """
-
-    dataset: Dataset
-    truncated: int
-
-
 def encode(
     tokenizer: Any,
     texts: Sequence[str],
@@ -34,8 +22,11 @@ def encode(
     *,
     max_length: int,
     overlap: int | None = None,
-) -> Encoded:
-    """Return texts, or pairs of texts, as a Dataset.
+) -> Dataset:
+    """Return texts, or pairs of texts, as features.
+
+    Columns: the model inputs as unpadded lists; `row` (position of the text); `length` (tokens); and, unless there
+    are windows, `cut` (whether the text was longer).
 
     Args:
         tokenizer: A tokenizer of transformers.
@@ -44,20 +35,17 @@ def encode(
         max_length: Tokens per row, or per window, special tokens included.
         overlap: Tokens that neighbouring windows share; None cuts long texts instead of making windows.
     """
-    tables, truncated = [], 0
+    tables = []
     for start in range(0, len(texts), _CHUNK):
         part = slice(start, start + _CHUNK)
-        table, cut = _encode_chunk(
-            tokenizer,
-            list(texts[part]),
-            None if pairs is None else list(pairs[part]),
-            start,
-            max_length,
-            overlap,
-        )
-        tables.append(table)
-        truncated += cut
-    return Encoded(Dataset(pa.concat_tables(tables)), truncated)
+        seconds = None if pairs is None else list(pairs[part])
+        tables.append(_encode_chunk(tokenizer, list(texts[part]), seconds, start, max_length, overlap))
+    return Dataset(pa.concat_tables(tables))
+
+
+def truncated_rows(dataset: Dataset) -> int:
+    """Return how many texts were cut."""
+    return int(column(dataset, "cut").sum()) if "cut" in dataset.column_names else 0
 
 
 def _encode_chunk(
@@ -67,21 +55,20 @@ def _encode_chunk(
     first_row: int,
     max_length: int,
     overlap: int | None,
-) -> tuple[pa.Table, int]:
+) -> pa.Table:
     windows = {"return_overflowing_tokens": True, "stride": overlap} if overlap is not None else {}
     encoding = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, verbose=False, **windows)
     ids = encoding["input_ids"]
+    lengths = np.fromiter((len(row) for row in ids), dtype=np.int32, count=len(ids))
     if overlap is None:
-        rows = np.arange(first_row, first_row + len(texts), dtype=np.int64)
-        cut = sum(len(row) >= max_length and bool(encoding.encodings[i].overflowing) for i, row in enumerate(ids))
+        cut = [n >= max_length and bool(encoding.encodings[i].overflowing) for i, n in enumerate(lengths)]
+        places = {"row": np.arange(first_row, first_row + len(texts), dtype=np.int64), "cut": cut}
     else:
-        rows = np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64) + first_row
-        cut = 0
+        places = {"row": np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64) + first_row}
     columns = {
         name: pa.array(encoding[name], type=pa.list_(kind)) for name, kind in _TOKEN_COLUMNS.items() if name in encoding
     }
-    lengths = np.fromiter((len(row) for row in ids), dtype=np.int32, count=len(ids))
-    return pa.table({**columns, "row": rows, "length": lengths}), cut
+    return pa.table({**columns, **places, "length": lengths})
 
 
 def window_overlap(tokenizer: Any, max_length: int, stride: float, *, pairs: bool) -> int:
@@ -95,7 +82,9 @@ def window_overlap(tokenizer: Any, max_length: int, stride: float, *, pairs: boo
     """
     room: int = max_length - tokenizer.num_special_tokens_to_add(pair=pairs)
     step = int(stride * room) if stride <= 1 else int(stride)
-    return room - min(max(step, 1), room)
+    # Of two long texts each gets half of a window, and a window has to move on in both.
+    most = (room // 2 if pairs else room) - 1
+    return max(min(room - step, most), 0)
 
 
 def with_column(dataset: Dataset, name: str, values: np.ndarray | list[Any]) -> Dataset:

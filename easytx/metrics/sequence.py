@@ -41,9 +41,7 @@ def entity_scores(true: Tags, predicted: Tags) -> dict[str, float]:
     """
     truth, guess = _aligned(true, predicted)
     with _no_tag_warnings():
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            truth, guess, average="micro", zero_division=0
-        )
+        precision, recall, f1, _ = precision_recall_fscore_support(truth, guess, average="micro", zero_division=0)
     pairs = [pair for sentences in zip(truth, guess, strict=True) for pair in zip(*sentences, strict=True)]
     right = sum(one == other for one, other in pairs)
     return {
@@ -67,9 +65,7 @@ def entity_table(true: Tags, predicted: Tags) -> pd.DataFrame:
     truth, guess = _aligned(true, predicted)
     with _no_tag_warnings():
         types = _entity_types(truth, guess)
-        precision, recall, f1, support = precision_recall_fscore_support(
-            truth, guess, average=None, zero_division=0
-        )
+        precision, recall, f1, support = precision_recall_fscore_support(truth, guess, average=None, zero_division=0)
     index = pd.Index(types, name="entity")
     return pd.DataFrame({"precision": precision, "recall": recall, "f1": f1, "support": support}, index=index)
 

@@ -103,9 +103,7 @@ def squad_scores(predictions: Answers, truths: Truths) -> dict[str, float]:
     return result
 
 
-def best_null_threshold(
-    predictions: Answers, truths: Truths, null_odds: Mapping[Any, float]
-) -> dict[str, float]:
+def best_null_threshold(predictions: Answers, truths: Truths, null_odds: Mapping[Any, float]) -> dict[str, float]:
     """Return the threshold on the odds of "no answer" that gives the best scores on these questions.
 
     A question is answered if its odds do not exceed the threshold. As the official scorer does, questions are
@@ -199,7 +197,12 @@ def _word_f1(guess: str, gold: str) -> float:
     if not guess_words or not gold_words:
         return float(guess_words == gold_words)
     common = (Counter(guess_words) & Counter(gold_words)).total()
-    return 2 * common / (len(guess_words) + len(gold_words))
+    if common == 0:
+        return 0.0
+    # By way of precision and recall, as the official scorer does: a sum of F1s that is rounded otherwise could
+    # make `best_null_threshold` break a tie otherwise.
+    precision, recall = common / len(guess_words), common / len(gold_words)
+    return 2 * precision * recall / (precision + recall)
 
 
 def _overlap(gold: str, predicted: str) -> bool:

@@ -197,7 +197,8 @@ def _read(path: Path, name: str) -> Any:
     try:
         text = (gzip.decompress(content) if kind.endswith(".gz") else content).decode("utf-8-sig")
         if kind.startswith(".jsonl"):
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            # Not splitlines: a text may hold one of the rarer line separators as it is.
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
         return json.loads(text)
     except (UnicodeDecodeError, json.JSONDecodeError, gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{name}: the file '{path}' is not valid {kind[1:]} in UTF-8 ({error}).") from error

@@ -103,9 +103,7 @@ def tiny_checkpoint(
     return folder
 
 
-def _config(
-    architecture: str, tokenizer: PreTrainedTokenizerBase, overrides: dict[str, Any]
-) -> PreTrainedConfig:
+def _config(architecture: str, tokenizer: PreTrainedTokenizerBase, overrides: dict[str, Any]) -> PreTrainedConfig:
     """Return the config that fits this tokenizer."""
     default = AutoConfig.for_model(architecture)
     for name in overrides:

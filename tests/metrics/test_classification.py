@@ -129,9 +129,7 @@ class TestClassificationScores:
 
     @pytest.mark.parametrize("logits", [[], np.zeros((0, 2))])
     def test_no_rows(self, logits):
-        with pytest.raises(
-            DataError, match=r"^There are no rows to score\. Give at least one row with a label\.$"
-        ):
+        with pytest.raises(DataError, match=r"^There are no rows to score\. Give at least one row with a label\.$"):
             classification_scores([], logits)
 
     def test_other_number_of_rows(self):
@@ -166,6 +164,10 @@ class TestClassificationScores:
     def test_labels_that_are_no_label_ids(self, labels, said: str):
         with pytest.raises(LabelError, match=r"^labels must be label ids from 0 to 2, but .*" + said):
             classification_scores(labels, np.eye(3))
+
+    def test_labels_of_another_shape(self):
+        with pytest.raises(DataError, match=r"^labels must have the shape \(rows,\), but have \(2, 1\)\.$"):
+            classification_scores([[0], [1]], np.eye(2))
 
     def test_labels_as_whole_floats_and_booleans(self):
         expected = classification_scores(BINARY_LABELS, BINARY_LOGITS)

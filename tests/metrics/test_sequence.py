@@ -62,14 +62,12 @@ class TestEntityScores:
 
     def test_tags_without_a_prefix(self):
         scores = entity_scores([["NAME", "O", "PLACE"]], [["NAME", "O", "O"]])
-        assert scores == pytest.approx(
-            {"precision": 1, "recall": 1 / 2, "f1_score": 2 / 3, "token_accuracy": 2 / 3}
-        )
+        assert scores == pytest.approx({"precision": 1, "recall": 1 / 2, "f1_score": 2 / 3, "token_accuracy": 2 / 3})
 
     def test_tuples_and_arrays_are_lists_too(self):
-        assert entity_scores(
-            tuple(map(tuple, TRUE)), [np.array(tags) for tags in PREDICTED]
-        ) == entity_scores(TRUE, PREDICTED)
+        assert entity_scores(tuple(map(tuple, TRUE)), [np.array(tags) for tags in PREDICTED]) == entity_scores(
+            TRUE, PREDICTED
+        )
 
     def test_empty_sentences(self):
         assert entity_scores([[], ["B-PER"]], [[], ["B-PER"]])["f1_score"] == 1.0
@@ -98,9 +96,7 @@ class TestEntityReport:
         assert entity_report(TRUE, PREDICTED) == expected
 
     def test_no_entities(self):
-        assert (
-            entity_report(OUTSIDE, OUTSIDE) == "There are no entities among the true or the predicted tags."
-        )
+        assert entity_report(OUTSIDE, OUTSIDE) == "There are no entities among the true or the predicted tags."
 
 
 @pytest.mark.parametrize("function", [entity_scores, entity_table, entity_report])

@@ -73,6 +73,13 @@ def test_json_lines(tmp_path):
     assert as_dict(as_questions(path)) == EXPECTED
 
 
+def test_a_line_separator_in_a_text_does_not_end_a_json_line(tmp_path):
+    path = tmp_path / "test.jsonl"
+    entry = {"context": "One\u2028two", "qas": [{"question": "Where?"}]}
+    path.write_text(json.dumps(entry, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert as_questions(path, with_answers=False)["context"].tolist() == ["One\u2028two"]
+
+
 def test_what_came_out_can_go_in():
     frame = as_questions(ENTRIES)
     pd.testing.assert_frame_equal(as_questions(frame), frame)
