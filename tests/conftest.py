@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +40,16 @@ def pytest_unconfigure() -> None:
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test in an empty folder, so that defaults such as outputs/ do not land in the repository."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def warned() -> Callable[[Callable[[], Any]], tuple[Any, list[str]]]:
+    """Return what calls a function and gives back its result and the warnings it gave, each as often as given."""
+
+    def call(function: Callable[[], Any]) -> tuple[Any, list[str]]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = function()
+        return result, [str(warning.message) for warning in caught]
+
+    return call

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 
+from easytx.config.model_args import ModelArgs
 from easytx.core.results import InputExample
 from easytx.data.checks import counted, rows
 from easytx.data.labels import LabelMap, plain
-from easytx.errors import LabelError
+from easytx.data.prepared import TaskData
+from easytx.errors import ArgumentError, LabelError
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,16 @@ def vote(windows: Sequence[np.ndarray], tie_value: int) -> np.ndarray:
     return winners
 
 
-def single_answers(logits: np.ndarray, windows: list[np.ndarray], tie_value: int) -> Answers:
-    """Return one class per row."""
+def targets_of(data: TaskData) -> np.ndarray:
+    """Return the target of each row, as the model was given it."""
+    first = [features[0] for features in data.features_of_rows()]
+    return np.asarray(data.dataset.with_format("numpy")["labels"][first])
+
+
+def single_answers(logits: np.ndarray, windows: list[np.ndarray], args: ModelArgs) -> Answers:
+    """Return one class per row; windows vote for it, and `args.tie_value` breaks ties."""
     one_each = all(len(window) == 1 for window in windows)
-    predicted = logits.argmax(axis=1) if one_each else vote(windows, tie_value)
+    predicted = logits.argmax(axis=1) if one_each else vote(windows, args["tie_value"])
     return Answers(logits, windows, softmax(logits, axis=1), predicted)
 
 
@@ -68,10 +76,18 @@ def multi_label_answers(logits: np.ndarray, windows: list[np.ndarray], threshold
     """Return 0 or 1 per row and label: a label counts where its probability reaches its threshold.
 
     Over the windows of a row the highest probability of a label counts: one part of a text can earn it.
+
+    Raises:
+        ArgumentError: If there is neither one threshold nor one per label.
     """
+    limits = np.asarray(threshold)
+    if limits.ndim > 1 or limits.size not in (1, logits.shape[1]):
+        raise ArgumentError(
+            f"threshold must be one number or one per label ({logits.shape[1]}), but has the shape {limits.shape}."
+        )
     best = logits if len(windows) == len(np.concatenate(windows)) else np.stack([w.max(axis=0) for w in windows])
     probabilities = expit(best.astype(np.float64)).astype(np.float32)
-    return Answers(best, windows, probabilities, (probabilities >= np.asarray(threshold)).astype(np.int64))
+    return Answers(best, windows, probabilities, (probabilities >= limits).astype(np.int64))
 
 
 def regression_answers(logits: np.ndarray, windows: list[np.ndarray]) -> Answers:
@@ -125,7 +141,7 @@ def label_lists(column: pd.Series, *, name: str) -> tuple[list[tuple[Any, ...]],
     A text such as "[1, 0, 1]", as a csv file holds it, is read as the list it shows.
 
     Raises:
-        LabelError: If a row has no list, or vectors differ in length.
+        LabelError: If a row has no list, or a list with fractions, or vectors differ in length.
     """
     lists = [_as_list(value) for value in column]
     wrong = [i for i, value in enumerate(lists) if value is None]
@@ -135,6 +151,12 @@ def label_lists(column: pd.Series, *, name: str) -> tuple[list[tuple[Any, ...]],
             "Give a list of 0 and 1, one per label, or a list of label names."
         )
     found = [value for value in lists if value is not None]
+    shares = [i for i, row in enumerate(found) if any(isinstance(v, float) and not v.is_integer() for v in row)]
+    if shares:
+        raise LabelError(
+            f"{name} has lists of labels with fractions, such as {list(found[shares[0]])} ({rows(shares)}). "
+            "A label is there or not: give 1 or 0."
+        )
     vectors = any(found) and all(item in (0, 1) and not isinstance(item, str) for row in found for item in row)
     if vectors:
         length = len(found[0])
@@ -171,6 +193,17 @@ def label_matrix(lists: Sequence[tuple[Any, ...]], vectors: bool, labels: LabelM
         )
     matrix[row_of, labels.encode(flat, name=name)] = 1.0
     return matrix
+
+
+def probability_frame(answers: Answers, labels: LabelMap | None, index: pd.Index) -> pd.DataFrame:
+    """Return the probabilities of answers, one column per label.
+
+    Raises:
+        ArgumentError: If there are no labels, which is regression.
+    """
+    if labels is None:
+        raise ArgumentError("predict_proba needs classes, but regression is set: use predict.")
+    return pd.DataFrame(answers.probabilities, index=index, columns=labels.labels)
 
 
 def wrong_examples(frame: pd.DataFrame, columns: Sequence[str], positions: np.ndarray) -> list[InputExample]:

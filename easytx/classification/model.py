@@ -18,16 +18,13 @@ from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.labelled import LabelledModel
 from easytx.core.results import EvalResult, Prediction
-from easytx.data.checks import texts_of, warn_about_duplicates, warn_about_imbalance
+from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
 from easytx.metrics.classification import classification_scores, per_class_table, regression_scores
 from easytx.training.inference import Outputs
-from easytx.training.losses import LossFunction, build_loss
-from easytx.training.weights import class_weights
-
-_REMEDY = "Set sliding_window=True to read all of them, or a higher max_seq_length."
+from easytx.training.losses import LossFunction
 
 
 class ClassificationModel(LabelledModel):
@@ -85,67 +82,28 @@ class ClassificationModel(LabelledModel):
         targets = None if split == "predict" else self.targets(frame["labels"], split, name)
         if split == "train":
             warn_about_duplicates(frame, columns, name=name)
-        features = self.encoded(
-            texts[0],
-            texts[1] if len(texts) == 2 else None,
-            overlap=self.overlap(len(texts) == 2),
-            split=split,
-            name=name,
-            remedy=_REMEDY,
-        )
+        overlap = window_overlap(self.tokenizer, self.args, pairs=len(texts) == 2)
+        features = self.encoded(texts, overlap=overlap, split=split, name=name)
         return features if targets is None else with_column(features, "labels", list(targets[column(features, "row")]))
 
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
         """Return what the model learns for each row: a label id, or with regression a number."""
         if self.args["regression"]:
             return rules.numbers(labels, name=name)
-        values = rules.classes(labels, name=name)
-        known = self.learn_labels(values, name=name) if split == "train" else self.known_labels()
-        ids = known.encode(values, name=name, known_from="labels_list" if split == "train" else "training")
-        if split == "train":
-            warn_about_imbalance(known.counts(ids), name=name)
-            self.weigh(ids)
-        return ids
-
-    def weigh(self, ids: np.ndarray) -> None:
-        """Turn `weight` into one number per label, with the training rows where they matter."""
-        if self.weight is not None:
-            self.weight = class_weights(self.weight, ids, self.known_labels().labels)
-
-    def overlap(self, pairs: bool) -> int | None:
-        """Return how many tokens windows share, or None where texts are cut instead."""
-        if not self.args["sliding_window"]:
-            return None
-        return window_overlap(self.tokenizer, self.args.max_seq_length, self.args["stride"], pairs=pairs)
+        return self.label_ids(rules.classes(labels, name=name), split, name)
 
     @override
     def loss(self) -> LossFunction | None:
-        args = self.args
-        if args["regression"]:
-            return None
-        return build_loss(
-            kind="single_label",
-            loss_type=args["loss_type"],
-            loss_args=args["loss_args"],
-            weight=self.weight,
-            label_smoothing=args.label_smoothing_factor,
-        )
+        return None if self.args["regression"] else self.class_loss("single_label")
 
     @override
     def decode(self, outputs: Outputs, data: TaskData) -> Answers:
-        logits, windows = rules.by_row(outputs.values, data.features_of_rows())
-        if self.args["regression"]:
-            return rules.regression_answers(logits, windows)
-        return rules.single_answers(logits, windows, self.args["tie_value"])
-
-    def truth(self, data: TaskData) -> np.ndarray:
-        """Return the target of each row, as the model was given it."""
-        positions = [features[0] for features in data.features_of_rows()]
-        return np.asarray(data.dataset.with_format("numpy")["labels"][positions])
+        rows = rules.by_row(outputs.values, data.features_of_rows())
+        return rules.regression_answers(*rows) if self.args["regression"] else rules.single_answers(*rows, self.args)
 
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        truth, predicted = self.truth(data), answers.predicted
+        truth, predicted = rules.targets_of(data), answers.predicted
         if self.args["regression"]:
             own = regression_scores(truth, predicted)
         else:
@@ -168,7 +126,7 @@ class ClassificationModel(LabelledModel):
         frame = self.answer_frame(answers, data)
         if self.args["regression"]:
             return EvalResult(result, self.raw(answers), [], frame)
-        truth = self.truth(data)
+        truth = rules.targets_of(data)
         differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
         wrong = rules.wrong_examples(frame, self.columns.texts_in(frame), np.flatnonzero(differs))
         return EvalResult(result, self.raw(answers), wrong, frame, self.table(truth, answers))
@@ -189,4 +147,4 @@ class ClassificationModel(LabelledModel):
     def predict_proba(self, to_predict: Any, **kwargs: Any) -> pd.DataFrame:
         """Return probabilities, one column per label, in the order and under the index of the rows."""
         answers, data = self.answered(to_predict, kwargs)
-        return pd.DataFrame(answers.probabilities, index=data.frame.index, columns=self.known_labels().labels)
+        return rules.probability_frame(answers, self.labels, data.frame.index)

@@ -79,13 +79,20 @@ class MultiLabelClassificationModel(ClassificationModel):
     def weigh(self, ids: np.ndarray) -> None:
         if isinstance(self.weight, str) and self.weight == "balanced":
             positive = ids.sum(axis=0)
-            self.weight = ((len(ids) - positive) / np.maximum(positive, 1)).clip(min=1e-3).tolist()
-        super().weigh(ids)
+            self._weights = ((len(ids) - positive) / np.maximum(positive, 1)).clip(min=1e-3).tolist()
+        else:
+            super().weigh(ids)
 
     def _learn(self, lists: list[tuple[Any, ...]], vectors: bool, name: str) -> None:
         if vectors:
+            if self.labels is None and self.num_labels not in (None, len(lists[0])):
+                raise LabelError(
+                    f"num_labels is {self.num_labels}, but {name} has {len(lists[0])} labels a row. "
+                    "Leave num_labels out, or give one 0 or 1 per label."
+                )
             if self.labels is None or not self._labels_are_fixed:
                 self.set_labels(LabelMap.of_size(len(lists[0])))
+                self.num_labels = len(lists[0])
             return
         if not any(lists):
             raise LabelError(f"{name} has no label in any row.")
@@ -96,7 +103,7 @@ class MultiLabelClassificationModel(ClassificationModel):
         return build_loss(
             kind="multi_label",
             loss_type=self.args["loss_type"],
-            pos_weight=self.weight,
+            pos_weight=self.label_weights(),
             label_smoothing=self.args.label_smoothing_factor,
         )
 
@@ -107,7 +114,7 @@ class MultiLabelClassificationModel(ClassificationModel):
 
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        truth = self.truth(data)
+        truth = rules.targets_of(data)
         own = multi_label_scores(truth, answers.probabilities, self.args["threshold"])
         return {**own, **custom_scores(metrics, truth, answers.probabilities, answers.probabilities)}
 

@@ -10,7 +10,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from easytx.config.fields import checked, default_of, fields_of, names_of, refuse_unknown
+from easytx.config.fields import accepts, checked, default_of, fields_of, names_of, refuse_unknown
 from easytx.config.renamed import canonical_item
 
 A = TypeVar("A", bound="ArgsObject")
@@ -104,23 +104,29 @@ class ArgsObject:
     @classmethod
     def known_part(cls, values: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         """Return what of a saved file this class knows; the rest is dropped with one warning that names it."""
-        known = {name: value for name, value in values.items() if name in names_of(cls)}
-        unknown = sorted(set(values) - set(known))
+        unknown = sorted(set(values) - names_of(cls))
         if unknown:
             warnings.warn(
                 f"{source} holds arguments that {cls.__name__} does not have: {unknown}. They are dropped.",
                 UserWarning,
                 stacklevel=3,
             )
-        return known
+        # Null where None is no value of ours stands for "not set".
+        return {
+            name: value
+            for name, value in values.items()
+            if name in names_of(cls) and (value is not None or accepts(cls, name, None))
+        }
 
     def save(self, folder: str | Path) -> Path:
         """Write `model_args.json` into a folder, without `not_saved_args` and without what JSON cannot hold.
 
-        `wandb_kwargs` is left out: it may hold objects and secrets.
+        `wandb_kwargs` is left out, because it may hold objects and secrets, and so are the tokens in `trainer_kwargs`.
         """
         left_out = {*self.get("not_saved_args", []), "wandb_kwargs"}
         values = {name: value for name, value in self.to_dict().items() if name not in left_out and _is_json(value)}
+        if "trainer_kwargs" in values:
+            values["trainer_kwargs"] = {k: v for k, v in values["trainer_kwargs"].items() if not k.endswith("token")}
         path = Path(folder) / "model_args.json"
         path.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
@@ -162,14 +168,12 @@ class ArgsObject:
 
 
 def read_saved(folder: str | Path) -> dict[str, Any]:
-    """Return what `model_args.json` of a folder holds, or an empty dict where there is none.
-
-    Null entries are left out: they stand for "not set".
-    """
+    """Return what `model_args.json` of a folder holds, or an empty dict where there is none."""
     path = Path(folder) / "model_args.json"
     if not path.is_file():
         return {}
-    return {name: value for name, value in json.loads(path.read_text("utf-8")).items() if value is not None}
+    saved: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return saved
 
 
 def _is_json(value: Any) -> bool:

@@ -129,6 +129,11 @@ def refuse_unknown(given: Iterable[str], args_class: type) -> None:
             )
 
 
+def accepts(args_class: type, name: str, value: Any) -> bool:
+    """Tell whether a value is of the argument's declared type."""
+    return _fits(value, fields_of(args_class)[name][1])
+
+
 def checked(args_class: type, name: str, value: Any) -> Any:
     """Return the value, as the declared type, or raise if it is of another type or out of bounds.
 

@@ -217,6 +217,11 @@ class ModelArgs(ArgsObject):
     multiprocessing_chunksize: int = arg(
         default=500, help="Rows per worker.", in_global_args=True, no_effect=_ONE_PROCESS
     )
+    batch_chunk_size: int | None = arg(
+        default=None, help="Chunked sampling.", no_effect="rows are always batched by length"
+    )
+    onnx: bool = arg(default=False, help="Run through ONNX.", no_effect="models run in torch")
+    quantized_model: bool = arg(default=False, help="A quantised ONNX file.", no_effect="models run in torch")
     use_hf_datasets: bool = arg(default=False, help="Use datasets.", no_effect="datasets is always used")
     dataset_cache_dir: str | None = arg(
         default=None, help="Cache of datasets.", no_effect="cache_dir is the only cache"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -211,29 +211,24 @@ class BaseModel(CheckpointedModel):
 
         return run_model(self, data, show=show and not self.args.silent)
 
-    def encoded(
-        self,
-        texts: list[str],
-        pairs: list[str] | None,
-        *,
-        overlap: int | None,
-        split: str,
-        name: str,
-        remedy: str,
-    ) -> Dataset:
-        """Return tokenised texts, from the cache where that is wanted, and warn about cut ones."""
+    def encoded(self, texts: Sequence[list[str]], *, overlap: int | None, split: str, name: str) -> Dataset:
+        """Return tokenised texts, from the cache where that is wanted, and warn about cut ones.
+
+        Args:
+            texts: One list of texts, or two for pairs.
+            overlap: Tokens that neighbouring windows share; None cuts long texts.
+            split: "train", "eval" or "predict".
+            name: What to call the rows in messages.
+        """
         from easytx.data.tokenise import encode, truncated_rows
 
         length = self.args.max_seq_length
         loading.check_max_length(length, self.config, self.tokenizer, self._source)
         dataset = self.cached(
-            lambda: encode(self.tokenizer, texts, pairs, max_length=length, overlap=overlap),
-            split,
-            texts,
-            pairs or (),
-            overlap,
+            lambda: encode(self.tokenizer, *texts, max_length=length, overlap=overlap), split, *texts, overlap
         )
-        warn_about_truncation(truncated_rows(dataset), len(texts), length, name=name, remedy=remedy)
+        remedy = "Set sliding_window=True to read all of them, or a higher max_seq_length."
+        warn_about_truncation(truncated_rows(dataset), len(texts[0]), length, name=name, remedy=remedy)
         return dataset
 
     def cached(self, make: Callable[[], Dataset], split: str, *made_from: Any) -> Dataset:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,16 +17,16 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from easytx.core.calls import Call
 from easytx.core.loading import quiet
 from easytx.core.results import TrainResult
-from easytx.core.saving import check_output_dir, save_model
+from easytx.core.saving import check_output_dir, save_model, write_results
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError
-from easytx.training.arguments import adafactor_options, trackers, training_arguments
+from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
 from easytx.training.precision import describe
-from easytx.training.tracking import tracked
+from easytx.training.tracking import reporters, tracked
 from easytx.training.trainer import EasyTrainer
 
 if TYPE_CHECKING:
@@ -39,26 +39,34 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
     """Train a model on the rows of a call; afterwards it holds the best weights and they are saved.
 
     Raises:
+        ArgumentError: If arguments contradict each other or the libraries beneath.
         DataError: If something is wrong with the rows; nothing has been loaded or written then.
     """
     args = model.args
     resume = to_resume(call.options.get("resume_from_checkpoint"), output_dir)
     if resume is None and not args.no_save:
         check_output_dir(output_dir, overwrite=args.overwrite_output_dir)
+    if args.evaluate_during_training and call.evaluation is None:
+        raise ArgumentError("evaluate_during_training is set, but no evaluation data was given. Give eval_df=...")
+    callbacks = reporters(args)
+    settings = training_arguments(
+        args,
+        output_dir=output_dir,
+        device=model.device,
+        dtype=model.precision(),
+        evaluates=args.evaluate_during_training,
+        show=show and not args.silent,
+        use_cache=getattr(model.config, "use_cache", None),
+    )
     train, held_out = _rows(model, call)
-    seed = secrets.randbelow(2**31) if args.manual_seed is None else args.manual_seed
-    run = _Run(model, train, held_out, call, output_dir, seed, show=show and not args.silent)
-    return run.train(resume)
+    return _Run(model, train, held_out, call, settings, callbacks).train(resume)
 
 
 def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
-    args = model.args
-    if args.evaluate_during_training and call.evaluation is None:
-        raise ArgumentError("evaluate_during_training is set, but no evaluation data was given. Give eval_df=...")
-    if call.evaluation is not None and not args.evaluate_during_training:
-        logger.warning("eval_df is not used: evaluate_during_training is not set.")
     train = model.prepared(call.data, name="train_df", split="train", renames=call.renames)
-    if not args.evaluate_during_training:
+    if not model.args.evaluate_during_training:
+        if call.evaluation is not None:
+            logger.warning("eval_df is not used: evaluate_during_training is not set.")
         return train, None
     held_out = model.prepared(call.evaluation, name="eval_df", split="eval", renames=call.renames)
     texts = model.columns.texts_in(train.frame)
@@ -76,37 +84,41 @@ class _Run:
         train: TaskData,
         held_out: TaskData | None,
         call: Call,
-        output_dir: Path,
-        seed: int,
-        *,
-        show: bool,
+        settings: OneDeviceArguments,
+        reporters: list[TrainerCallback],
     ) -> None:
+        # Preparing the rows may have added to the arguments what was learnt from them.
         args = model.args
         self.model, self.args, self.train_data, self.held_out = model, args, train, held_out
-        self.metrics, self.output_dir, self.seed, self.show = call.metrics, output_dir, seed, show
-        self.best_dir = best_model_dir(args.best_model_dir, output_dir)
-        self.history = History(None if args.no_save else output_dir, verbose=args.evaluate_during_training_verbose)
-        self.best = BestModel(args, save=self._keep_best if args.save_best_model else None)
+        self.settings, self.metrics, self.reporters = settings, call.metrics, reporters
+        self.output_dir = Path(str(settings.output_dir))
+        self.best_dir = best_model_dir(args.best_model_dir, self.output_dir)
+        self.writes = settings.should_save
+        self.history = History(self.output_dir if self.writes else None, verbose=args.evaluate_during_training_verbose)
+        self.best = BestModel(
+            args, save=self._keep_best if args.save_best_model else None, is_saved=self._best_is_saved
+        )
         self.best_weights: dict[str, torch.Tensor] | None = None
-        self.dtype = model.precision()
 
     def train(self, resume: Path | None) -> TrainResult:
         started = time.monotonic()
         if self.args.thread_count is not None:
             torch.set_num_threads(self.args.thread_count)
-        self.model.head_seed = self.seed
+        self.model.head_seed = self.settings.seed
         network = self.model.model
         self.trainer = self._trainer(network)
+        config = {**self.args.to_dict(), **self._description()}
         main = self.trainer.is_world_process_zero()
-        with tracked(self.args, config=self._description(), main_process=main), _frozen(network, self.args):
+        with tracked(self.args, config=config, main_process=main), _frozen(network, self.args):
             try:
                 output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
             finally:
                 self.trainer.release()
         self.model.trained = True
         self._restore_best()
-        if not self.args.no_save and main:
+        if self.writes:
             self._save(self.output_dir, self.best.best or {})
+        self.trainer.accelerator.wait_for_everyone()
         details = dict(self.history.scores) if self.held_out is not None else output.training_loss
         info = {**self._description(), "seconds": time.monotonic() - started}
         if self.best.best is not None:
@@ -118,19 +130,8 @@ class _Run:
         return TrainResult(output.global_step, details, info)
 
     def _trainer(self, network: Any) -> EasyTrainer:
-        args, evaluates = self.args, self.held_out is not None
+        args, settings, evaluates = self.args, self.settings, self.held_out is not None
         self.schedule = EpochSchedule(args, evaluates=evaluates, set_epoch=lambda epoch: trainer.set_epoch(epoch))
-        callbacks: list[TrainerCallback] = [self.schedule, self.history, self.best]
-        settings = training_arguments(
-            args,
-            output_dir=self.output_dir,
-            device=self.model.device,
-            dtype=self.dtype,
-            seed=self.seed,
-            evaluates=evaluates,
-            show=self.show,
-            use_cache=getattr(network.config, "use_cache", None),
-        )
         trainer = EasyTrainer(
             model=network,
             args=settings,
@@ -138,11 +139,12 @@ class _Run:
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
             data_collator=self.model.collator(),
             processing_class=self.model.tokenizer,
-            callbacks=callbacks,
+            callbacks=[self.schedule, self.history, self.best, *self.reporters],
             optimizer_cls_and_kwargs=_adafactor(args) if settings.optim == "adafactor" else None,
             loss_function=self.model.loss(),
             evaluation=self._evaluate if evaluates else None,
             save_folder=self._save,
+            keep=args.save_total_limit,
             parameter_groups=lambda net: parameter_groups(
                 net,
                 weight_decay=args.weight_decay,
@@ -153,12 +155,12 @@ class _Run:
         )
         # The Trainer's own reporters print every log line; ours go to the bar, the history and the trackers.
         trainer.remove_callback(PrinterCallback if settings.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
-        if self.show:
+        if not settings.disable_tqdm:
             trainer.add_callback(Bar())
         return trainer
 
     def _evaluate(self) -> dict[str, Any]:
-        show = self.show and not self.args.evaluate_during_training_silent
+        show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
         result, _ = self.model.evaluated(self._held_out(), self.metrics, show=show)
         step = self.trainer.state.global_step
         self.history.add(step, result)
@@ -185,8 +187,17 @@ class _Run:
         if self.args.no_save:
             state = self.model.model.state_dict()
             self.best_weights = {name: value.detach().cpu().clone() for name, value in state.items()}
-        elif self.trainer.is_world_process_zero():
+        elif self.writes:
             self._save(self.best_dir, result)
+            write_results(self.best_dir, result)
+
+    def _best_is_saved(self, result: dict[str, Any]) -> bool:
+        """Tell whether the folder of the best model holds the weights that had these scores."""
+        path = self.best_dir / "eval_results.json"
+        if self.args.no_save or not path.is_file():
+            return False
+        saved = json.loads(path.read_text("utf-8"))
+        return bool(saved.get(self.best.metric) == result[self.best.metric])
 
     def _restore_best(self) -> None:
         if self.best.best is None or not self.args.save_best_model:
@@ -211,8 +222,8 @@ class _Run:
     def _description(self) -> dict[str, Any]:
         return {
             "device": str(self.model.device),
-            "precision": describe(self.model.device, self.dtype),
-            "seed": self.seed,
+            "precision": describe(self.model.device, self.model.precision()),
+            "seed": self.settings.seed,
             "train_rows": len(self.train_data.frame),
             "eval_rows": 0 if self.held_out is None else len(self.held_out.frame),
             "trackers": trackers(self.args),
@@ -236,10 +247,10 @@ def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:
 def _frozen(network: Any, args: Any) -> Iterator[None]:
     """Keep parameters fixed while training, and leave them trainable again afterwards."""
     before = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
-    freeze_modules(network, args.freeze)
-    if args.train_custom_parameters_only:
-        freeze_others(network, args.custom_parameter_groups, args.custom_layer_parameters)
     try:
+        freeze_modules(network, args.freeze)
+        if args.train_custom_parameters_only:
+            freeze_others(network, args.custom_parameter_groups, args.custom_layer_parameters)
         yield
     finally:
         for name, parameter in network.named_parameters():

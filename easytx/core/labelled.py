@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from easytx.config.args_object import read_saved
 from easytx.core.base_model import BaseModel
-from easytx.data.checks import counted
+from easytx.data.checks import counted, warn_about_imbalance
 from easytx.data.labels import LabelMap, from_mapping
 from easytx.errors import LabelError
+from easytx.training.weights import class_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from easytx.training.losses import LossFunction
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +54,7 @@ class LabelledModel(BaseModel):
         """
         super().__init__(model_type, model_name, **kwargs)
         self.weight = weight
+        self._weights: list[float] | None = None
         self.num_labels = num_labels
         stated = self._stated_labels(labels)
         if stated is not None and num_labels not in (None, len(stated)):
@@ -57,6 +64,8 @@ class LabelledModel(BaseModel):
         if found is not None and num_labels in (None, len(found)):
             self.labels = found
             self.num_labels = len(found)
+        if stated is not None:
+            self.set_labels(stated)
 
     def learn_labels(self, values: Sequence[Any], *, name: str) -> LabelMap:
         """Return the label map for training, learnt from the labels of all rows unless it is known already.
@@ -89,23 +98,61 @@ class LabelledModel(BaseModel):
         return self.labels
 
     def set_labels(self, labels: LabelMap) -> None:
-        """Take these labels, and have them saved with the arguments where the configuration cannot hold them."""
+        """Take these labels, and have them saved with the arguments: the configuration holds names only."""
         super().set_labels(labels)
-        if not labels.is_range:
-            self.args = self.args.merged({"labels_list": labels.labels})
+        self.args = self.args.merged({"labels_list": labels.labels})
+
+    def label_ids(self, values: Sequence[Any], split: str, name: str) -> np.ndarray:
+        """Return the id of each row's label; in training, labels and weights are learnt here.
+
+        Raises:
+            LabelError: If a label is unknown, or training has one class only.
+        """
+        if split != "train":
+            return self.known_labels().encode(values, name=name)
+        known = self.learn_labels(values, name=name)
+        ids = known.encode(values, name=name, known_from="labels_list")
+        warn_about_imbalance(known.counts(ids), name=name)
+        self.weigh(ids)
+        return ids
+
+    def weigh(self, ids: np.ndarray) -> None:
+        """Work out one weight per label, from the label ids of the training rows where they matter."""
+        if self.weight is not None:
+            self._weights = class_weights(self.weight, ids, self.known_labels().labels)
+
+    def label_weights(self) -> list[float] | None:
+        """Return one weight per label; None for none, and for "balanced" before any training."""
+        if self._weights is None and self.weight is not None and not isinstance(self.weight, str):
+            self._weights = class_weights(self.weight, [], self.known_labels().labels)
+        return self._weights
+
+    def class_loss(self, kind: str) -> LossFunction | None:
+        """Return the loss that weights, `loss_type` and label smoothing ask for, or None for the model's own.
+
+        Args:
+            kind: "single_label" for rows, "token" for tokens.
+        """
+        from easytx.training.losses import build_loss
+
+        args = self.args
+        smoothing, name, options = args.label_smoothing_factor, args["loss_type"], args["loss_args"]
+        weights = self.label_weights()
+        return build_loss(kind=kind, loss_type=name, loss_args=options, weight=weights, label_smoothing=smoothing)
 
     def _stated_labels(self, labels: Sequence[Any] | None) -> LabelMap | None:
         mapping, listed = self.args.get("labels_map"), self.args.get("labels_list")
         if labels is not None and listed and list(labels) != list(listed):
             raise LabelError(f"labels is {list(labels)}, but args.labels_list is {listed}. Give one of the two.")
-        stated = labels or (from_mapping(mapping) if mapping else listed)
+        # A mapping that was saved has texts for keys; the list beside it has the labels themselves.
+        stated = labels or listed or (from_mapping(mapping) if mapping else None)
         return LabelMap(stated) if stated else None
 
     def _labels_of_head(self) -> LabelMap | None:
         head = self.auto_class.removeprefix("AutoModel")
         if not any(name.endswith(head) for name in self.config.architectures or []):
             return None
-        self._labels_are_fixed = "model_class" in read_saved(self._source)
+        self._labels_are_fixed = read_saved(self._source).get("model_class") is not None
         return LabelMap.from_config(self.config)
 
     def _of_stated_number(self, distinct: LabelMap, name: str) -> LabelMap:

@@ -87,6 +87,10 @@ class EvalResult(_Eval):
         self.frame, self.table = frame, table
         return self
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return what a copy is made from."""
+        return (*self, self.frame, self.table)
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row per row of the evaluation data, in its order and under its index."""
         return self.frame.copy()
@@ -107,6 +111,10 @@ class Prediction(_Prediction):
         self = super().__new__(cls, predictions, raw_outputs)
         self.frame = frame
         return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return what a copy is made from."""
+        return (*self, self.frame)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per input, in its order and under its index."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Outputs, run
+from easytx.training.quantise import dynamically_quantised
 
 if TYPE_CHECKING:
     from easytx.core.base_model import BaseModel
@@ -33,13 +34,14 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
     def bar(batches: Any, number: int) -> Any:
         return tqdm(batches, total=number, leave=False)
 
+    quantises = model.args.dynamic_quantize and model.device.type == "cpu"
     return run(
-        model.model,
+        dynamically_quantised(model.model) if quantises else model.model,
         data.dataset,
         model.collator(),
         reduce=model.reduce,
         device=model.device,
-        dtype=model.precision(),
+        dtype=None if quantises else model.precision(),
         token_budget=token_budget(model.args, model.device.type),
         loss_function=model.loss() if data.labelled else None,
         progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _FILE_TYPES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
+# By default pandas takes words such as "null", "None" and "NA" for missing values.
+_MISSING = [""]
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -43,7 +46,7 @@ class Columns:
         return max(complete, key=len)
 
     def check(self, frame: pd.DataFrame, *, name: str, with_labels: bool) -> None:
-        """Raise if columns are missing, or there is no row.
+        """Raise if columns are missing or ambiguous, or there is no row.
 
         Raises:
             DataError: Naming what was expected, what came and what to do.
@@ -55,6 +58,9 @@ class Columns:
             nearest = max(wanted, key=lambda columns: sum(column in has for column in columns))
             listed = " or ".join(str(list(columns)) for columns in wanted if columns == nearest or len(wanted) == 1)
             raise DataError(f"{name} needs the columns {listed}, but has {has}. {_remedy(name, nearest, has)}")
+        twice = [column for column in self.all() if has.count(column) > 1]
+        if twice:
+            raise DataError(f"{name} has several columns of the name '{twice[0]}'. Rename or drop all but one of them.")
         if frame.empty:
             raise DataError(f"{name} has no rows.")
 
@@ -97,7 +103,7 @@ def as_frame(
     Raises:
         DataError: If the data cannot be read or lacks columns or rows.
     """
-    frame = _read(data, columns, name=name, args=args)
+    frame = _named(_read(data, name=name, args=args), columns, name=name, with_labels=with_labels)
     ours_of = {theirs: ours for ours, theirs in (renames or {}).items()}
     for theirs, ours in ours_of.items():
         if theirs not in frame:
@@ -113,7 +119,7 @@ def as_texts(
 ) -> pd.DataFrame:
     """Return what a caller wants predictions for as a checked DataFrame of text columns.
 
-    Takes a string, a list of strings, a list of pairs, a Series, and all that `as_frame` takes. A string that names
+    Takes a string, a list or array of strings or of pairs, a Series, and all that `as_frame` takes. A string that names
     an existing data file is read.
 
     Raises:
@@ -122,8 +128,10 @@ def as_texts(
     single, *_ = columns.texts
     if isinstance(data, str) and not _is_file(data):
         data = [data]
-    if isinstance(data, pd.Series):
+    if isinstance(data, pd.Series) and len(data):
         return pd.DataFrame({single[0]: data})
+    if hasattr(data, "tolist"):
+        data = data.tolist()
     if isinstance(data, (list, tuple)) and not any(isinstance(row, Mapping) for row in data):
         if len(data) == 0:
             raise DataError(f"{name} has no rows.")
@@ -137,31 +145,30 @@ def as_texts(
     return as_frame(data, columns, name=name, args=args, renames=renames, with_labels=False)
 
 
-def _read(data: Any, columns: Columns, *, name: str, args: ModelArgs) -> pd.DataFrame:
+def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
-        frame = data.copy(deep=False)
-    elif isinstance(data, (str, Path)):
-        frame = read_file(data, name=name, args=args)
-    elif hasattr(data, "to_pandas"):
-        frame = data.to_pandas()
-    elif isinstance(data, Sequence) and len(data) > 0:
-        frame = pd.DataFrame(list(data))
-    elif isinstance(data, Sequence):
-        raise DataError(f"{name} has no rows.")
-    else:
+        return data.copy(deep=False)
+    if isinstance(data, (str, Path)):
+        return read_file(data, name=name, args=args)
+    if hasattr(data, "to_pandas"):
+        frame: pd.DataFrame = data.to_pandas()
+        return frame
+    if not isinstance(data, Sequence):
         raise DataError(
             f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a {type(data).__name__}."
         )
-    return _named(frame, columns, name=name)
+    if len(data) == 0:
+        raise DataError(f"{name} has no rows.")
+    return pd.DataFrame(list(data))
 
 
-def _named(frame: pd.DataFrame, columns: Columns, *, name: str) -> pd.DataFrame:
+def _named(frame: pd.DataFrame, columns: Columns, *, name: str, with_labels: bool) -> pd.DataFrame:
     if frame.empty or not all(isinstance(column, int) for column in frame.columns):
         return frame
-    positional = next(
-        ((*texts, *columns.labels) for texts in columns.texts if len(texts) + len(columns.labels) == frame.shape[1]),
-        None,
-    )
+    forms = [(*texts, *columns.labels) for texts in columns.texts]
+    if not with_labels:
+        forms += columns.texts
+    positional = next((form for form in forms if len(form) == frame.shape[1]), None)
     if positional is None:
         return frame
     warnings.warn(
@@ -182,25 +189,33 @@ def read_file(path: str | Path, *, name: str, args: ModelArgs) -> pd.DataFrame:
     With `args.lazy_loading` the file is read by column positions instead (`lazy_delimiter`, `lazy_text_column` ...).
 
     Raises:
-        DataError: If there is no such file or its type is not known.
+        DataError: If there is no such file, its type is not known, or it is not what its type says.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{name} is the path '{path}', where there is no file.")
-    encoding = args.encoding or "utf-8"
-    if args.lazy_loading:
-        return _read_by_position(path, args, encoding)
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        return pd.read_csv(path, sep="\t" if suffix == ".tsv" else ",", encoding=encoding)
-    if suffix in (".json", ".jsonl"):
+    encoding, suffix = args.encoding or "utf-8", path.suffix.lower()
+    if suffix not in _FILE_TYPES and not args.lazy_loading:
+        raise DataError(f"{name} is a '{suffix}' file; one of {', '.join(_FILE_TYPES)} is expected.")
+    try:
+        if args.lazy_loading:
+            return _read_by_position(path, name, args, encoding)
+        if suffix in (".csv", ".tsv"):
+            separator = "\t" if suffix == ".tsv" else ","
+            return pd.read_csv(path, sep=separator, encoding=encoding, keep_default_na=False, na_values=_MISSING)
+        if suffix == ".parquet":
+            return pd.read_parquet(path)
         return pd.read_json(path, lines=suffix == ".jsonl", encoding=encoding, dtype=False)
-    if suffix == ".parquet":
-        return pd.read_parquet(path)
-    raise DataError(f"{name} is a '{suffix}' file; one of {', '.join(_FILE_TYPES)} is expected.")
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(
+            f"{name} is the path '{path}', which could not be read (encoding {encoding}, see args.encoding). "
+            f"The cause was: {error}"
+        ) from error
 
 
-def _read_by_position(path: Path, args: ModelArgs, encoding: str) -> pd.DataFrame:
+def _read_by_position(path: Path, name: str, args: ModelArgs, encoding: str) -> pd.DataFrame:
     positions = {
         ours: args.get(f"lazy_{ours}_column")
         for ours in ("text", "text_a", "text_b", "labels")
@@ -209,6 +224,21 @@ def _read_by_position(path: Path, args: ModelArgs, encoding: str) -> pd.DataFram
     if "text_a" in positions and "text_b" in positions:
         positions.pop("text", None)
     frame = pd.read_csv(
-        path, sep=args.lazy_delimiter, header=None, skiprows=args.lazy_loading_start_line, encoding=encoding
+        path,
+        sep=args.lazy_delimiter,
+        header=None,
+        skiprows=args.lazy_loading_start_line,
+        encoding=encoding,
+        keep_default_na=False,
+        na_values=_MISSING,
     )
+    if positions.get("labels", 0) >= frame.shape[1]:
+        # Rows to predict have none; where labels are needed, their column is missed later.
+        positions.pop("labels")
+    beyond = [f"lazy_{ours}_column={position}" for ours, position in positions.items() if position >= frame.shape[1]]
+    if beyond:
+        raise DataError(
+            f"{name} has {frame.shape[1]} columns, counted from 0, but args has {', '.join(beyond)}. "
+            f"The delimiter is {args.lazy_delimiter!r} (lazy_delimiter)."
+        )
     return pd.DataFrame({ours: frame.iloc[:, position] for ours, position in positions.items()})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+
+if TYPE_CHECKING:
+    from easytx.config.model_args import ModelArgs
 
 # Rows per tokenizer call: enough for the Rust threads, little enough to bound memory.
 _CHUNK = 8192
@@ -71,17 +74,19 @@ def _encode_chunk(
     return pa.table({**columns, **places, "length": lengths})
 
 
-def window_overlap(tokenizer: Any, max_length: int, stride: float, *, pairs: bool) -> int:
-    """Return how many tokens neighbouring windows share.
+def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> int | None:
+    """Return how many tokens neighbouring windows share, or None without `sliding_window`.
 
     Args:
         tokenizer: Tells how many special tokens a window holds.
-        max_length: Tokens per window.
-        stride: How far a window moves on: a share of a window, or above 1 a number of tokens.
+        args: `max_seq_length` tokens a window; `stride` says how far it moves on, as a share of a window, or above
+            1 as a number of tokens.
         pairs: Whether rows are pairs.
     """
-    room: int = max_length - tokenizer.num_special_tokens_to_add(pair=pairs)
-    step = int(stride * room) if stride <= 1 else int(stride)
+    if not args["sliding_window"]:
+        return None
+    room: int = args.max_seq_length - tokenizer.num_special_tokens_to_add(pair=pairs)
+    step = int(args["stride"] * room) if args["stride"] <= 1 else int(args["stride"])
     # Of two long texts each gets half of a window, and a window has to move on in both.
     most = (room // 2 if pairs else room) - 1
     return max(min(room - step, most), 0)

@@ -10,6 +10,7 @@ import torch
 import transformers
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
+from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
 from easytx.testing.tokenizers import tiny_tokenizer
 
@@ -98,7 +99,8 @@ def tiny_checkpoint(
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         model = auto_class.from_config(config, dtype=config.dtype or torch.float32)
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import TrainingArguments
 
+from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
 from easytx.errors import ArgumentError
 from easytx.training.optimizers import optimizer_name, scheduler_name
-
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
 
 # our argument -> the Trainer's, where the value goes over unchanged
 DIRECT = {
@@ -20,17 +26,16 @@ DIRECT = {
     "auto_find_batch_size": "auto_find_batch_size",
     "dataloader_num_workers": "dataloader_num_workers",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
-    "gradient_checkpointing": "activation_checkpointing",
     "learning_rate": "learning_rate",
     "logging_steps": "logging_steps",
     "max_grad_norm": "max_grad_norm",
     "max_steps": "max_steps",
     "neftune_noise_alpha": "neftune_noise_alpha",
     "num_train_epochs": "num_train_epochs",
-    "save_total_limit": "save_total_limit",
     "tf32": "tf32",
     "torch_compile": "torch_compile",
     "train_batch_size": "per_device_train_batch_size",
+    "train_sampling_strategy": "train_sampling_strategy",
     "weight_decay": "weight_decay",
 }
 
@@ -47,8 +52,9 @@ DERIVED = frozenset(
         "adam_betas",
         "cosine_schedule_num_cycles",
         "evaluate_during_training_steps",
-        "fp16",
         "bf16",
+        "fp16",
+        "gradient_checkpointing",
         "manual_seed",
         "no_save",
         "optimizer",
@@ -58,6 +64,7 @@ DERIVED = frozenset(
         "report_to",
         "save_optimizer_and_scheduler",
         "save_steps",
+        "save_total_limit",
         "scheduler",
         "tensorboard_dir",
         "trainer_kwargs",
@@ -68,17 +75,77 @@ DERIVED = frozenset(
 )
 
 
+# the Trainer's argument -> what to set instead
+_OURS = {theirs: ours for ours, theirs in DIRECT.items()} | {
+    "activation_checkpointing": "gradient_checkpointing",
+    "adam_beta1": "adam_betas",
+    "adam_beta2": "adam_betas",
+    "bf16": "bf16",
+    "data_seed": "manual_seed",
+    "eval_steps": "evaluate_during_training_steps",
+    "eval_strategy": "evaluate_during_training",
+    "fp16": "fp16",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "greater_is_better": "early_stopping_metric_minimize",
+    "label_smoothing_factor": "label_smoothing_factor",
+    "load_best_model_at_end": "save_best_model",
+    "lr_scheduler_type": "scheduler",
+    "metric_for_best_model": "early_stopping_metric",
+    "optim": "optimizer",
+    "output_dir": "output_dir",
+    "per_device_eval_batch_size": "eval_batch_size",
+    "report_to": "report_to",
+    "save_only_model": "save_optimizer_and_scheduler",
+    "save_steps": "save_steps",
+    "save_strategy": "save_steps or save_model_every_epoch",
+    "save_total_limit": "save_total_limit",
+    "seed": "manual_seed",
+    "use_cpu": "use_cuda",
+    "warmup_steps": "warmup_steps",
+}
+
+
+@dataclass
+class OneDeviceArguments(TrainingArguments):
+    """The Trainer's arguments for one device per process: the one that the model is on.
+
+    Left to itself, a Trainer that finds several GPUs takes the first and spreads each batch over all of them.
+
+    Attributes:
+        model_device: Where the model is.
+        writes: Whether the Trainer may make folders and files.
+    """
+
+    model_device: str = "cpu"
+    writes: bool = True
+
+    @cached_property
+    def _setup_devices(self) -> torch.device:
+        wanted = torch.device(self.model_device)
+        index = torch.cuda.current_device() if wanted.type == "cuda" and wanted.index is None else wanted.index
+        found: torch.device = super()._setup_devices
+        self._n_gpu = min(self._n_gpu, 1)
+        if wanted.type == "cuda" and self.world_size == 1:
+            found = torch.device("cuda", index)
+            torch.cuda.set_device(found)
+        return found
+
+    @property
+    def should_save(self) -> bool:
+        """Whether this process writes checkpoints."""
+        return self.writes and super().should_save
+
+
 def training_arguments(
     args: ModelArgs,
     *,
     output_dir: str | Path,
     device: torch.device,
     dtype: torch.dtype | None,
-    seed: int,
     evaluates: bool,
     show: bool,
     use_cache: bool | None = None,
-) -> TrainingArguments:
+) -> OneDeviceArguments:
     """Return the Trainer's arguments for ours.
 
     Args:
@@ -86,7 +153,6 @@ def training_arguments(
         output_dir: Where checkpoints go.
         device: Where the model trains.
         dtype: Mixed precision, or None for float32.
-        seed: For everything random.
         evaluates: Whether there is evaluation while training.
         show: Whether there is a bar.
         use_cache: What the model's configuration says of it, to be left as it is.
@@ -94,15 +160,16 @@ def training_arguments(
     Raises:
         ArgumentError: If `trainer_kwargs` holds a name the Trainer does not have or that easytx sets itself.
     """
-    from transformers import TrainingArguments
-
+    check_trainer_kwargs(args.trainer_kwargs)
+    seed = _shared_seed(args.manual_seed, device)
     values: dict[str, Any] = {theirs: args[ours] for ours, theirs in DIRECT.items()}
-    values |= _optimizer(args, device) | _schedule(args) | _saving(args) | _precision(device, dtype)
+    values |= _optimizer(args, device) | _schedule(args) | _saving(args) | _precision(device, dtype) | _memory(args)
     values |= {
         "output_dir": str(output_dir),
+        "model_device": str(device),
         "seed": seed,
         "data_seed": seed,
-        "report_to": trackers(args),
+        "report_to": [name for name in trackers(args) if name != "tensorboard" or not args.tensorboard_dir],
         "logging_first_step": True,
         "disable_tqdm": not show,
         # A non-finite loss is an error of ours, not a gap in the log.
@@ -114,11 +181,35 @@ def training_arguments(
     }
     if use_cache is not None:
         values["use_cache"] = use_cache
+    return OneDeviceArguments(**values | args.trainer_kwargs)
+
+
+def check_trainer_kwargs(names: Iterable[str]) -> None:
+    """Raise for a name that the Trainer does not have, or that is an argument of ours.
+
+    Raises:
+        ArgumentError: With the name to use instead.
+    """
     accepted = TrainingArguments.__dataclass_fields__
-    unknown = [name for name in args.trainer_kwargs if name not in accepted]
-    if unknown:
-        raise ArgumentError(f"trainer_kwargs holds {unknown}, which transformers.TrainingArguments does not have.")
-    return TrainingArguments(**values | args.trainer_kwargs)
+    for name in names:
+        if name in _OURS:
+            raise ArgumentError(f"trainer_kwargs holds '{name}', which easytx sets itself. Use {_OURS[name]} instead.")
+        if name not in accepted:
+            raise ArgumentError(
+                f"trainer_kwargs holds '{name}', which transformers.TrainingArguments does not have."
+                f"{closest(name, accepted)}"
+            )
+
+
+def _shared_seed(wanted: int | None, device: torch.device) -> int:
+    """Return the seed that all ranks use: the wanted one, or one that the first of them draws."""
+    if wanted is not None:
+        return wanted
+    drawn = [secrets.randbelow(2**31)]
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        PartialState(cpu=device.type == "cpu")
+        broadcast_object_list(drawn)
+    return drawn[0]
 
 
 def trackers(args: ModelArgs) -> list[str]:
@@ -175,7 +266,17 @@ def _saving(args: ModelArgs) -> dict[str, Any]:
         "save_strategy": "steps" if by_steps else "no",
         "save_steps": max(args.save_steps, 1),
         "save_only_model": not args.save_optimizer_and_scheduler,
+        # Old checkpoints go when the new one is sealed, which the Trainer does not know of.
+        "save_total_limit": None,
+        "writes": not args.no_save,
     }
+
+
+def _memory(args: ModelArgs) -> dict[str, Any]:
+    # Older versions of transformers have the second name only, newer ones deprecate it.
+    names = ("activation_checkpointing", "gradient_checkpointing")
+    name = next(name for name in names if name in TrainingArguments.__dataclass_fields__)
+    return {name: args.gradient_checkpointing}
 
 
 def _precision(device: torch.device, dtype: torch.dtype | None) -> dict[str, Any]:

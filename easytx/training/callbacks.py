@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
+from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
 from easytx.errors import ArgumentError
 
@@ -35,7 +37,10 @@ class Bar(ProgressCallback):
 
 
 class EpochSchedule(TrainerCallback):
-    """Asks for evaluations and checkpoints at epoch ends, and gives the sampler the epoch."""
+    """Asks for evaluations and checkpoints at epoch ends, and gives the sampler the epoch.
+
+    What has been done at a step, for whatever reason, is not done at the same step again.
+    """
 
     def __init__(self, args: ModelArgs, *, evaluates: bool, set_epoch: Callable[[int], None]) -> None:
         self.evaluates = evaluates and (args.evaluate_each_epoch or args.evaluate_during_training_steps <= 0)
@@ -43,6 +48,7 @@ class EpochSchedule(TrainerCallback):
         self.saves_evaluations = args.save_eval_checkpoints and not args.no_save
         self.set_epoch = set_epoch
         self.evaluated_at = -1
+        self.saved_at = -1
         self.at_epoch_end = False
 
     def on_epoch_begin(
@@ -51,31 +57,82 @@ class EpochSchedule(TrainerCallback):
         self.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))
         self.at_epoch_end = False
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        # So that each evaluation stands beside the loss of the steps before it.
+        control.should_log = control.should_log or control.should_evaluate
+        return control
+
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         self.evaluated_at = state.global_step
-        control.should_save = control.should_save or self.saves_evaluations
+        control.should_save = control.should_save or (self.saves_evaluations and self.saved_at != state.global_step)
         return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.saved_at = state.global_step
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         self.at_epoch_end = True
-        # A step evaluation at the last step of the epoch has just seen the same weights.
         control.should_evaluate = self.evaluates and self.evaluated_at != state.global_step
-        control.should_save = control.should_save or self.saves
+        control.should_log = control.should_log or control.should_evaluate
+        control.should_save = control.should_save or (self.saves and self.saved_at != state.global_step)
         return control
 
 
-class History(TrainerCallback):
-    """Keeps every evaluation while training, and writes `training_progress_scores.csv` and its JSON twin."""
+class _Remembering(TrainerCallback, ExportableState):
+    """A callback whose attributes are kept in checkpoints, under its class's name, as JSON."""
+
+    remembered: ClassVar[dict[str, Any]]
+
+    def __init__(self) -> None:
+        self._set(self.remembered)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        kept = {name: getattr(self, name) for name in self.remembered}
+        return {"args": {}, "attributes": json.loads(json.dumps(kept, default=as_json))}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        callbacks: Any = state.stateful_callbacks
+        kept = callbacks.get(type(self).__name__) if state.global_step else None
+        self._set(kept["attributes"] if isinstance(kept, dict) else self.remembered)
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name in self.remembered:
+            setattr(self, name, copy.deepcopy(values[name]))
+
+
+class History(_Remembering):
+    """Keeps every evaluation while training, and writes `training_progress_scores.csv` and its JSON twin.
+
+    Attributes:
+        scores: Name -> one value per evaluation, `global_step` and `train_loss` first.
+        order: The names in their order, which a checkpoint's JSON does not keep.
+        last_loss: Mean loss over the steps between the last two log lines.
+    """
+
+    remembered: ClassVar[dict[str, Any]] = {"scores": {}, "order": [], "last_loss": math.nan}
+    scores: dict[str, list[Any]]
+    order: list[str]
+    last_loss: float
 
     def __init__(self, output_dir: Path | None, *, verbose: bool) -> None:
-        self.scores: dict[str, list[Any]] = defaultdict(list)
+        super().__init__()
         self.output_dir = output_dir
         self.verbose = verbose
-        self.last_loss = math.nan
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self.scores = {name: self.scores[name] for name in self.order}
 
     def on_log(
         self,
@@ -87,14 +144,15 @@ class History(TrainerCallback):
     ) -> None:
         self.last_loss = (logs or {}).get("loss", self.last_loss)
 
-    def add(self, step: int, result: dict[str, Any]) -> None:
-        """Add the scores of one evaluation."""
-        self.scores["global_step"].append(step)
-        self.scores["train_loss"].append(self.last_loss)
-        for name, value in result.items():
-            self.scores[name].append(value)
+    def add(self, step: int, result: Mapping[str, Any]) -> None:
+        """Add the scores of one evaluation; a score that other evaluations do not have is None there."""
+        row = {"global_step": step, "train_loss": self.last_loss, **result}
+        before = len(self.scores.get("global_step", []))
+        for name in [*self.scores, *(name for name in row if name not in self.scores)]:
+            self.scores.setdefault(name, [None] * before).append(row.get(name))
+        self.order = list(self.scores)
         if self.verbose:
-            logger.info("step %d: %s", step, result)
+            logger.info("step %d: %s", step, dict(result))
         if self.output_dir is not None:
             self._write(self.output_dir)
 
@@ -107,27 +165,60 @@ class History(TrainerCallback):
             writer.writerows(rows)
         records = [dict(zip(self.scores, row, strict=True)) for row in rows]
         path = folder / "training_progress_scores.json"
-        path.write_text(json.dumps(records, indent=2, default=float) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(records, indent=2, default=as_json) + "\n", encoding="utf-8")
 
 
-class BestModel(TrainerCallback):
+class BestModel(_Remembering):
     """Notices the best evaluation, has its weights saved, and stops when there is no more improvement.
 
-    Improvement means better than the best so far by more than `early_stopping_delta`.
+    The best is the best by any margin. What counts against the patience is to be no better, by more than
+    `early_stopping_delta`, than the last evaluation that was.
+
+    Attributes:
+        best: The scores of the best evaluation.
+        best_step: When that was.
+        reference: The score to be better than.
+        waited: Evaluations since there was one better than that.
     """
 
-    def __init__(self, args: ModelArgs, *, save: Callable[[dict[str, Any]], None] | None) -> None:
+    remembered: ClassVar[dict[str, Any]] = {"best": None, "best_step": None, "reference": None, "waited": 0}
+    best: dict[str, Any] | None
+    best_step: int | None
+    reference: float | None
+    waited: int
+
+    def __init__(
+        self,
+        args: ModelArgs,
+        *,
+        save: Callable[[dict[str, Any]], None] | None,
+        is_saved: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> None:
+        """Take the arguments.
+
+        Args:
+            args: The metric, its direction, delta and patience.
+            save: Saves the weights that have these scores; None where they are not to be saved.
+            is_saved: Tells, after a resumption, whether the weights that had these scores are still saved.
+        """
+        super().__init__()
         self.metric = args.early_stopping_metric
         self.sign = 1.0 if args.early_stopping_metric_minimize else -1.0
         self.delta = args.early_stopping_delta
         self.patience = args.early_stopping_patience if args.use_early_stopping else None
         self.consider_epochs = args.early_stopping_consider_epochs or args.evaluate_during_training_steps <= 0
         self.save = save
-        self.best: dict[str, Any] | None = None
-        self.best_step: int | None = None
-        self.waited = 0
+        self.is_saved = is_saved
 
-    def add(self, step: int, result: dict[str, Any], control: TrainerControl, *, at_epoch_end: bool) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.best is not None and self.save is not None and not (self.is_saved and self.is_saved(self.best)):
+            logger.warning("The weights of step %s, the best so far, are no longer there.", self.best_step)
+            self.best = self.best_step = None
+
+    def add(self, step: int, result: Mapping[str, Any], control: TrainerControl, *, at_epoch_end: bool) -> None:
         """Judge one evaluation.
 
         Raises:
@@ -136,18 +227,29 @@ class BestModel(TrainerCallback):
         if self.metric not in result:
             raise ArgumentError(
                 f"early_stopping_metric is '{self.metric}', but an evaluation here gives {sorted(result)}."
+                f"{closest(self.metric, result)}"
             )
         value = float(result[self.metric])
         if math.isnan(value):
-            logger.warning("step %d: %s is not a number; this evaluation does not count.", step, self.metric)
-        elif self.best is None or self.sign * (float(self.best[self.metric]) - value) > self.delta:
-            self.best, self.best_step, self.waited = dict(result), step, 0
+            logger.warning("step %d: %s is not a number, which is no improvement.", step, self.metric)
+        if self._is_better(value, None if self.best is None else float(self.best[self.metric]), 0.0):
+            self.best, self.best_step = dict(result), step
             if self.save is not None:
-                self.save(result)
-            return
-        if self.patience is None or (at_epoch_end and not self.consider_epochs):
-            return
-        self.waited += 1
-        if self.waited >= self.patience:
-            logger.info("%s has not improved for %d evaluations; training stops.", self.metric, self.waited)
-            control.should_training_stop = True
+                self.save(self.best)
+        if self._is_better(value, self.reference, self.delta):
+            self.reference, self.waited = value, 0
+        elif self.patience is not None and (self.consider_epochs or not at_epoch_end):
+            self.waited += 1
+            if self.waited >= self.patience:
+                logger.info("%s has not improved for %d evaluations; training stops.", self.metric, self.waited)
+                control.should_training_stop = True
+
+    def _is_better(self, value: float, than: float | None, delta: float) -> bool:
+        if than is None:
+            return not math.isnan(value)
+        return self.sign * (than - value) > delta
+
+
+def as_json(value: Any) -> Any:
+    """Return what a custom metric gave, an array for example, as something JSON can hold."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from easytx.errors import CheckpointError
@@ -15,7 +16,8 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 def seal(folder: str | Path) -> None:
     """Write, as the last file of a checkpoint, the names and sizes in bytes of all the others."""
     folder = Path(folder)
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != _SEAL}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != _SEAL]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     partial = folder / f"{_SEAL}.partial"
     partial.write_text(json.dumps(sizes, indent=2) + "\n", encoding="utf-8")
     partial.replace(folder / _SEAL)
@@ -32,17 +34,21 @@ def is_whole(folder: str | Path) -> bool:
     if not (folder / _SEAL).is_file():
         return False
     sizes = json.loads((folder / _SEAL).read_text("utf-8"))
-    return all((folder / name).exists() and (folder / name).stat().st_size == size for name, size in sizes.items())
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+
+
+def rotate(output_dir: str | Path, keep: int | None) -> None:
+    """Delete checkpoints except the `keep` written last; None keeps all."""
+    if keep is None:
+        return
+    written = sorted(_numbered(output_dir), key=lambda item: (item[1].stat().st_mtime_ns, item[0]))
+    for _, path in written[:-keep]:
+        shutil.rmtree(path)
 
 
 def newest(output_dir: str | Path) -> Path | None:
     """Return the whole checkpoint with the highest step, or None."""
-    numbered = [
-        (int(match.group(1)), path)
-        for path in Path(output_dir).glob("checkpoint-*")
-        if (match := _NAME.fullmatch(path.name))
-    ]
-    return next((path for _, path in sorted(numbered, reverse=True) if is_whole(path)), None)
+    return next((path for _, path in sorted(_numbered(output_dir), reverse=True) if is_whole(path)), None)
 
 
 def to_resume(wanted: bool | str | Path | None, output_dir: str | Path) -> Path | None:
@@ -75,3 +81,12 @@ def _resumable(folder: Path) -> Path:
             "It was saved with save_optimizer_and_scheduler=False."
         )
     return folder
+
+
+def _numbered(output_dir: str | Path) -> list[tuple[int, Path]]:
+    """Return the checkpoints with their steps."""
+    return [
+        (int(match.group(1)), path)
+        for path in Path(output_dir).glob("checkpoint-*")
+        if (match := _NAME.fullmatch(path.name)) and path.is_dir()
+    ]

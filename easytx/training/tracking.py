@@ -1,15 +1,16 @@
-"""One run of a tracker from start to finish."""
+"""Trackers: one run from start to finish, and where it is written."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from easytx.config.model_args import ModelArgs
+from transformers import TrainerCallback
+from transformers.integrations.integration_utils import TensorBoardCallback, is_tensorboard_available
 
-logger = logging.getLogger(__name__)
+from easytx.config.model_args import ModelArgs
+from easytx.errors import MissingExtraError
 
 
 @contextlib.contextmanager
@@ -32,10 +33,28 @@ def tracked(args: ModelArgs, *, config: Mapping[str, Any], main_process: bool) -
     if wandb.run is not None:
         yield
         return
-    wandb.init(project=args.wandb_project, config=dict(config), **args.wandb_kwargs)
+    options = {"project": args.wandb_project, **args.wandb_kwargs}
+    wandb.init(**options | {"config": {**config, **(options.get("config") or {})}})
     exit_code = 1
     try:
         yield
         exit_code = 0
     finally:
         wandb.finish(exit_code=exit_code)
+
+
+def reporters(args: ModelArgs) -> list[TrainerCallback]:
+    """Return the callbacks of trackers that need to be told more than that they are wanted.
+
+    Raises:
+        MissingExtraError: If `tensorboard_dir` is set and TensorBoard is not installed.
+    """
+    if not args.tensorboard_dir:
+        return []
+    if not is_tensorboard_available():
+        raise MissingExtraError(
+            "tensorboard_dir needs the package 'tensorboard'. Install it with: pip install tensorboard"
+        )
+    reporter = TensorBoardCallback()
+    reporter.logging_dir = args.tensorboard_dir
+    return [reporter]

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, set_seed
 
 from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
 from easytx.training.batching import LengthGroupedSampler
-from easytx.training.checkpoints import seal, unseal
+from easytx.training.checkpoints import rotate, seal, unseal
 from easytx.training.losses import LossFunction
 
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
@@ -26,6 +26,7 @@ class EasyTrainer(Trainer):
         loss_function: Replaces the model's own loss.
         evaluation: Returns the scores of the evaluation data for the model as it is.
         save_folder: Writes a model folder.
+        keep: Checkpoints to keep; None keeps all.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
         **kwargs: For the Trainer.
     """
@@ -36,6 +37,7 @@ class EasyTrainer(Trainer):
         loss_function: LossFunction | None,
         evaluation: Callable[[], dict[str, Any]] | None,
         save_folder: Callable[[Path], None],
+        keep: int | None,
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
         **kwargs: Any,
     ) -> None:
@@ -47,8 +49,10 @@ class EasyTrainer(Trainer):
         self.loss_function = loss_function
         self.evaluation = evaluation
         self.save_folder = save_folder
+        self.keep = keep
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
+        self.at_start: dict[str, torch.Tensor] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Have the sampler shuffle for this epoch."""
@@ -58,8 +62,9 @@ class EasyTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
-        batch = self.args.train_batch_size * self.args.world_size
-        self.sampler = LengthGroupedSampler(lengths_of(train_dataset or self.train_dataset), batch, self.args.seed)
+        batch = self._train_batch_size * self.args.world_size
+        # The given one has lost the columns that no model takes, the lengths among them.
+        self.sampler = LengthGroupedSampler(lengths_of(self.train_dataset), batch, self.args.seed)
         return self.sampler
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -74,6 +79,21 @@ class EasyTrainer(Trainer):
             return super().create_optimizer(model)
         self.optimizer = kind(self.parameter_groups(network), **options)
         return self.optimizer
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.auto_find_batch_size:
+            self._start_afresh()
+        return super()._inner_training_loop(*args, **kwargs)
+
+    def _start_afresh(self) -> None:
+        """Undo what the steps before a batch that did not fit have left behind."""
+        model = self._unprepare()
+        if self.at_start is None:
+            self.at_start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            return
+        model.load_state_dict(self.at_start)
+        self.optimizer = self.lr_scheduler = None
+        set_seed(self.args.seed)
 
     def compute_loss(
         self,
@@ -114,10 +134,30 @@ class EasyTrainer(Trainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         unseal(folder)
         super()._save_checkpoint(model, trial)
-        if self.args.should_save and folder.is_dir():
+        # Every rank writes its random state into the folder.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
             seal(folder)
+            rotate(folder.parent, self.keep)
 
     def release(self) -> None:
-        """Take back what training leaves on the model object: the wrapped forward and the flag that it is prepared."""
-        model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        """Take back what training leaves on the model object."""
+        model = self._unprepare()
+        # The Trainer itself does this after a training that went well only.
+        if (hook := getattr(self, "neftune_hook_handle", None)) is not None:
+            hook.remove()
+        for name in ("activation_checkpointing", "gradient_checkpointing"):
+            if getattr(self.args, name, False):
+                getattr(model, f"{name}_disable")()
+        model.eval()
+
+    def _unprepare(self) -> Any:
+        """Return the bare model, as it was before a Trainer prepared it."""
+        model: Any = self.accelerator.unwrap_model(self.model)
+        # Mixed precision wraps the forward. Taking it off by accelerate would take off the model's own wrappers too.
+        vars(model).pop("forward", None)
+        vars(model).pop("_original_forward", None)
+        # Another Trainer, or another precision, would not be prepared while this is set.
         model._is_accelerate_prepared = False
+        model.zero_grad(set_to_none=True)
+        return model

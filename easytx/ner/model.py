@@ -1,0 +1,145 @@
+"""One tag for every word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from typing_extensions import override
+
+from easytx.config.model_args import ModelArgs
+from easytx.core.calls import Metric, custom_scores
+from easytx.core.labelled import LabelledModel
+from easytx.core.loading import check_max_length
+from easytx.core.results import Prediction
+from easytx.data.frames import Columns
+from easytx.data.labels import LabelMap
+from easytx.data.prepared import TaskData
+from easytx.data.tokenise import window_overlap
+from easytx.metrics.sequence import entity_scores
+from easytx.ner import data as rules
+from easytx.ner import reading, windows
+from easytx.ner.args import NERArgs
+from easytx.ner.data import Answers
+from easytx.ner.results import NEREvalResult, append_report, evaluation, prediction
+from easytx.training.inference import Outputs, trimmed
+from easytx.training.losses import LossFunction
+
+
+class NERModel(LabelledModel):
+    """Tag the words of sentences: every word gets one tag, however long its sentence is.
+
+    Example:
+        >>> model = NERModel("starter", args={"num_train_epochs": 3})
+        >>> model.train_model(train_df)  # columns sentence_id, words, labels; one row a word
+        >>> result, model_outputs, preds_list = model.eval_model(eval_df)
+        >>> predictions, raw_outputs = model.predict(["Anna moved from Porto to Vienna"])
+    """
+
+    args_class: ClassVar[type[ModelArgs]] = NERArgs
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    tokenizer_options: ClassVar[Mapping[str, Any]] = {"add_prefix_space": True}
+    columns: ClassVar[Columns] = Columns(texts=(("words",),), optional=("sentence_id",))
+
+    def __init__(
+        self,
+        model_type: str | None = None,
+        model_name: str | Path | None = None,
+        labels: Sequence[Any] | None = None,
+        weight: Any = None,
+        args: Mapping[str, Any] | ModelArgs | None = None,
+        use_cuda: bool | None = None,
+        cuda_device: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        """See `LabelledModel`; without `labels` they are learnt from the training rows, "O" first."""
+        device = {"use_cuda": use_cuda, "cuda_device": cuda_device}
+        super().__init__(model_type, model_name, labels=labels, weight=weight, args=args, **device, **kwargs)
+        self.tokenizer = windows.read_by_word(self.tokenizer)
+
+    @override
+    def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
+        if split == "predict":
+            return reading.untagged_sentences(rows, name=name, args=self.args, renames=renames)
+        known = None if self.labels is None else self.labels.labels
+        return reading.tagged_sentences(rows, name=name, args=self.args, renames=renames, tags=known)
+
+    @override
+    def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
+        check_max_length(self.args.max_seq_length, self.config, self.tokenizer, self._source)
+        options = {"max_length": self.args.max_seq_length, "overlap": window_overlap(self.tokenizer, self.args) or 0}
+        ids = None if split == "predict" else self.tag_ids(frame, split, name)
+        words, sizes = frame["words"].tolist(), [len(sentence) for sentence in frame["words"]]
+        made_from = (chain.from_iterable(words), sizes, () if ids is None else ids.tolist(), options["overlap"])
+        return self.cached(lambda: windows.encode_words(self.tokenizer, words, ids, **options), split, *made_from)
+
+    def tag_ids(self, frame: pd.DataFrame, split: str, name: str) -> np.ndarray:
+        """Return the label id of every word; in training, labels and weights are learnt here."""
+        if split != "train":
+            return rules.tag_ids(frame, self.known_labels(), name=name)
+        tags = rules.several_tags(frame, name=name)
+        # The head of a model that has learnt its labels stays as it is.
+        known = self.known_labels() if self.trained else self.learn_labels(tags, name=name)
+        ids = rules.tag_ids(frame, known, name=name)
+        self.weigh(ids)
+        return ids
+
+    def _of_stated_number(self, distinct: LabelMap, name: str) -> LabelMap:
+        return LabelMap(rules.in_order(super()._of_stated_number(distinct, name).labels))
+
+    @override
+    def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
+        from transformers import DataCollatorForTokenClassification
+
+        return DataCollatorForTokenClassification(self.tokenizer)
+
+    @override
+    def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        return trimmed(outputs.logits, batch["attention_mask"])
+
+    @override
+    def loss(self) -> LossFunction:
+        return self.class_loss("token") or rules.cross_entropy
+
+    @override
+    def decode(self, outputs: Outputs, data: TaskData) -> Answers:
+        return rules.answers(outputs.values, data, self.known_labels())
+
+    @override
+    def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+        truth = data.frame["labels"].tolist()
+        custom = custom_scores(metrics, truth, answers.tags, answers.logits)
+        return {**entity_scores(truth, answers.tags), **custom}
+
+    @override
+    def write(self, folder: Path, result: dict[str, Any], answers: Answers, data: TaskData) -> None:
+        super().write(folder, result, answers, data)
+        if self.args["classification_report"]:
+            append_report(folder / "eval_results.txt", data.frame, answers)
+
+    @override
+    def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> NEREvalResult:
+        return evaluation(result, data.frame, answers)
+
+    @override
+    def predict(self, to_predict: Any, split_on_space: bool = True, **kwargs: Any) -> Any:
+        """Tag each word of each sentence; see `BaseModel.predict`.
+
+        Args:
+            to_predict: Texts, which are split at white space, or lists of words; or rows as for `train_model`.
+            split_on_space: False refuses texts: each row must be a list of words.
+            **kwargs: `words_column=`, `sentence_id_column=`, where they differ.
+        """
+        if not split_on_space:
+            reading.refuse_texts(to_predict, name="to_predict")
+        return super().predict(to_predict, **kwargs)
+
+    @override
+    def prediction(self, answers: Answers, data: TaskData) -> Prediction:
+        return prediction(data.frame, answers)

@@ -1,0 +1,48 @@
+"""How training went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from easytx.core.results import TrainResult
+from easytx.errors import ArgumentError
+from easytx.plots.figure import axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def learning_curve(result: TrainResult, metric: str | None = None, *, axes: Axes | None = None) -> Axes:
+    """Draw the losses over the steps, and one score on an axis of its own.
+
+    Args:
+        result: What `train_model` returned with `evaluate_during_training`.
+        metric: The score to draw beside the losses.
+        axes: Where to draw; a new figure by default.
+
+    Raises:
+        ArgumentError: If there were no evaluations while training, or none gave this score.
+    """
+    details = result.training_details
+    if not isinstance(details, dict):
+        raise ArgumentError("There is no curve to draw: train with evaluate_during_training=True and eval_df=...")
+    if metric is not None and metric not in details:
+        raise ArgumentError(f"There is no score '{metric}'; there are {sorted(details)}.")
+    axes = axes_or_new(axes)
+    steps = details["global_step"]
+    axes.plot(steps, details["train_loss"], marker="o", label="train_loss", color="tab:gray")
+    if "eval_loss" in details:
+        axes.plot(steps, details["eval_loss"], marker="o", label="eval_loss", color="tab:red")
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel("loss")
+    axes.set_ylim(bottom=0)
+    lines = list(axes.get_lines())
+    if metric is not None:
+        right = axes.twinx()
+        lines += right.plot(steps, details[metric], marker="s", label=metric, color="tab:blue")
+        right.set_ylabel(metric)
+    best = result.info.get("best_step")
+    if best is not None:
+        lines.append(axes.axvline(best, linestyle=":", color="black", label="best model"))
+    axes.legend(handles=lines, loc="best")
+    return axes

@@ -1,0 +1,273 @@
+"""The table of all model classes, one row a class (or a way of using it), for the tests beside it."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from easytx.core.results import TrainResult
+from easytx.testing import tiny_checkpoint
+
+SEED = 7
+
+NOUNS = "film story book song meal soup bread service staff room sound picture train river house".split()
+GOOD, BAD = "good great fine excellent friendly clean".split(), "bad dull poor worst cold awful".split()
+PEOPLE, PLACES = "John Mary Anna Peter".split(), "London Paris Rome Berlin Madrid".split()
+
+
+def _texts(rows: int, seed: int) -> list[str]:
+    """Return texts of 3 to 14 words that are all different; those in even rows are friendly."""
+    chance = random.Random(seed)
+    texts = []
+    for row in range(rows):
+        kind = GOOD if row % 2 == 0 else BAD
+        words = [chance.choice(kind) for _ in range(chance.randint(1, 4))] + chance.choices(NOUNS, k=2 + row % 9)
+        texts.append(" ".join(["the", *words, "of", str(seed), str(row)]))
+    return texts
+
+
+def _singles(labels: Callable[[int], Any]) -> Callable[[int, int], pd.DataFrame]:
+    """Return what makes a frame of texts; `labels` gives the label of a row from its number."""
+    return lambda rows, seed: pd.DataFrame({"text": _texts(rows, seed), "labels": [labels(i) for i in range(rows)]})
+
+
+def _pairs(rows: int, seed: int) -> pd.DataFrame:
+    both = {"text_a": _texts(rows, seed), "text_b": _texts(rows, seed + 100)[::-1]}
+    return pd.DataFrame({**both, "labels": [row % 3 for row in range(rows)]})
+
+
+def _words(rows: int, seed: int) -> pd.DataFrame:
+    """Return one row a word, of as many sentences as `rows`."""
+    chance = random.Random(seed)
+    records = []
+    for sentence in range(rows):
+        who, where = chance.choice(PEOPLE), chance.choice(PLACES)
+        tagged = [(who, "B-PER"), ("moved", "O"), ("to", "O"), (where, "B-LOC")]
+        tagged += [(word, "O") for word in chance.choices(NOUNS, k=sentence % 7)]
+        records += [{"sentence_id": sentence, "words": word, "labels": tag} for word, tag in tagged]
+    return pd.DataFrame(records)
+
+
+def _questions(rows: int, seed: int) -> pd.DataFrame:
+    chance = random.Random(seed)
+    records = []
+    for row in range(rows):
+        who, where = chance.choice(PEOPLE), chance.choice(PLACES)
+        context = " ".join([*chance.choices(NOUNS, k=row % 9), who, "moved to", where, "in", str(seed), str(row)])
+        answers = {"text": [where], "answer_start": [context.index(where)]}
+        question = f"Where did {who} move in {row}?"
+        records.append({"id": f"{seed}-{row}", "question": question, "context": context, "answers": answers})
+    return pd.DataFrame(records)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One class, or one way of using it.
+
+    Attributes:
+        name: What the test is called.
+        package: Where the class is.
+        class_name: The class.
+        frame: Makes labelled rows from their number and a seed.
+        without_labels: What `predict` takes, from labelled rows.
+        label: The column that a test takes away.
+        missing: What is said then of a training frame, exactly.
+        key: The column of the caller's rows, and of the answers', that shows which row is which.
+        answers: The fields of what `eval_model` returns.
+        args: Arguments besides those of all rows of the table.
+        given: Further arguments of the constructor.
+    """
+
+    name: str
+    package: str
+    class_name: str
+    frame: Callable[[int, int], pd.DataFrame]
+    without_labels: Callable[[pd.DataFrame], list[Any]]
+    label: str
+    missing: str
+    key: tuple[str, str] = ("text", "text")
+    answers: tuple[str, ...] = ("result", "model_outputs", "wrong_predictions")
+    args: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def train(self) -> pd.DataFrame:
+        """Rows to train on: two steps."""
+        return self.frame(12, 0)
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """Rows to evaluate on, under an index that is neither sorted nor a range."""
+        frame = self.frame(9, 1)
+        return frame.set_axis([f"row {number}" for number in reversed(range(len(frame)))], axis="index")
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Rows of different lengths, as `predict` takes them."""
+        return self.without_labels(self.frame(9, 2))
+
+    def model_class(self) -> Any:
+        """Return the class."""
+        try:
+            return getattr(importlib.import_module(self.package), self.class_name)
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("easytx."):
+                pytest.skip(f"{self.class_name} is not there: {error}")
+            raise
+
+    def model(self, checkpoint: Path, **args: Any) -> Any:
+        """Return a new model with these arguments, in float32."""
+        given = {"manual_seed": SEED, "fp16": False, "max_seq_length": 64, "train_batch_size": 6, "silent": True}
+        return self.model_class()(
+            "auto", str(checkpoint), args={**given, "learning_rate": 1e-3, **self.args, **args}, **self.given
+        )
+
+
+def _column(name: str) -> Callable[[pd.DataFrame], list[Any]]:
+    return lambda frame: frame[name].tolist()
+
+
+def _sentences(frame: pd.DataFrame) -> list[str]:
+    return [" ".join(words) for _, words in frame.groupby("sentence_id")["words"]]
+
+
+def _unanswered(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = zip(frame["id"], frame["question"], frame["context"], strict=True)
+    return [{"context": context, "qas": [{"id": id_, "question": question}]} for id_, question, context in rows]
+
+
+_NO_LABELS = (
+    "train_df needs the columns ['text', 'labels'], but has ['text']. "
+    "Rename columns, or name yours with labels_column=...."
+)
+_CLASSIFICATION = {
+    "package": "easytx.classification",
+    "class_name": "ClassificationModel",
+    "without_labels": _column("text"),
+    "label": "labels",
+    "missing": _NO_LABELS,
+}
+
+CASES = [
+    Case(name="classification", frame=_singles(lambda row: ("friendly", "unfriendly")[row % 2]), **_CLASSIFICATION),
+    Case(
+        name="pairs",
+        frame=_pairs,
+        **_CLASSIFICATION
+        | {
+            "without_labels": lambda frame: frame[["text_a", "text_b"]].to_numpy().tolist(),
+            "missing": "train_df needs the columns ['text_a', 'text_b', 'labels'], but has ['text_a', 'text_b']. "
+            "Rename columns, or name yours with labels_column=....",
+        },
+        key=("text_b", "text_b"),
+    ),
+    Case(
+        name="regression",
+        frame=_singles(lambda row: (row % 5) / 2),
+        args={"regression": True},
+        given={"num_labels": 1},
+        **_CLASSIFICATION,
+    ),
+    Case(
+        name="sliding_window",
+        frame=_singles(lambda row: row % 2),
+        args={"sliding_window": True, "max_seq_length": 10},
+        **_CLASSIFICATION,
+    ),
+    Case(
+        name="multi_label_vectors",
+        frame=_singles(lambda row: [row % 2, (row // 2) % 2, 1]),
+        given={"num_labels": 3},
+        **_CLASSIFICATION | {"class_name": "MultiLabelClassificationModel"},
+    ),
+    Case(
+        name="multi_label_names",
+        frame=_singles(lambda row: ["food", "travel", "books"][: row % 4]),
+        **_CLASSIFICATION | {"class_name": "MultiLabelClassificationModel"},
+    ),
+    Case(
+        name="ner",
+        package="easytx.ner",
+        class_name="NERModel",
+        frame=_words,
+        without_labels=_sentences,
+        label="labels",
+        missing="train_df needs the columns ['sentence_id', 'words', 'labels'], but has ['sentence_id', 'words']. "
+        "Rename columns, or name yours with labels_column=....",
+        key=("words", "word"),
+        answers=("result", "model_outputs", "preds_list"),
+    ),
+    Case(
+        name="question_answering",
+        package="easytx.question_answering",
+        class_name="QuestionAnsweringModel",
+        frame=_questions,
+        without_labels=_unanswered,
+        label="answers",
+        missing="train_df needs ['context', 'question', 'answers'] of every question, but has "
+        "['id', 'question', 'context']. Add or rename what is missing.",
+        key=("question", "question"),
+        answers=("result", "texts"),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained with evaluation, and what came of it. Tests leave it as it is."""
+
+    case: Case
+    model: Any
+    folder: Path
+    details: TrainResult
+
+    def reopened(self, **args: Any) -> Any:
+        """Return the model anew from its folder."""
+        return self.case.model_class()("auto", str(self.folder), args=args)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("contract") / "bert", "bert")
+
+
+@pytest.fixture(scope="session", params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Each row of the table in turn."""
+    chosen: Case = request.param
+    chosen.model_class()
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def trained(case: Case, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained") / case.name
+    model = case.model(checkpoint, output_dir=str(folder), evaluate_during_training=True, num_train_epochs=2)
+    return Trained(case, model, folder, model.train_model(case.train, eval_data=case.held_out))
+
+
+@pytest.fixture(autouse=True)
+def _no_rare_scores() -> Iterator[None]:
+    """A model of two steps may give every row the same answer, of which scores such as correlations warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="sklearn|scipy")
+        yield
+
+
+def numbers(outputs: Any) -> Iterable[float]:
+    """Return all numbers of a nested structure, in order; texts and keys are left out."""
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    if hasattr(outputs, "tolist"):
+        outputs = outputs.tolist()
+    if isinstance(outputs, (list, tuple)):
+        return [number for item in outputs for number in numbers(item)]
+    return [] if isinstance(outputs, str) else [float(outputs)]

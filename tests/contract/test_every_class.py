@@ -1,0 +1,343 @@
+"""What holds for every model class: one test a promise, one row of the table in conftest.py a class."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import random
+import re
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from torch.serialization import safe_globals
+
+import easytx
+from easytx.errors import ArgumentError, DataError, OutputDirError
+
+from .conftest import SEED, Case, Trained, numbers
+
+# What a float32 sum may differ by when padding changes the order of its terms.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+PICKLES = {".bin", ".pickle", ".pkl", ".pt", ".pth"}
+RESUMABLE = {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
+RESULTS = {"eval_results.txt", "eval_results.json"}
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """Return all files under a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def _weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.model.state_dict().items()}
+
+
+def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _states() -> list[bytes]:
+    name, keys, *rest = np.random.get_state()
+    return [repr(random.getstate()).encode(), repr((name, keys.tolist(), rest)).encode(), torch.get_rng_state().numpy().tobytes()]
+
+
+# Saving and loading
+
+
+@pytest.mark.parametrize("opened", ["load", "class", "class with a type"])
+def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, opened: str) -> None:
+    folder, args = str(trained.folder), {"silent": True}
+    model = {
+        "load": lambda: easytx.load(folder, args=args),
+        "class": lambda: trained.case.model_class()(folder, args=args),
+        "class with a type": lambda: trained.case.model_class()("bert", folder, args=args),
+    }[opened]()
+    assert type(model) is type(trained.model)
+    expected, found = trained.model.predict(trained.case.inputs), model.predict(trained.case.inputs)
+    assert str(found.predictions) == str(expected.predictions)
+    assert numbers(found.raw_outputs) == numbers(expected.raw_outputs)
+
+
+def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained) -> None:
+    model = trained.model
+    tokenizer = transformers.AutoTokenizer.from_pretrained(trained.folder)
+    network = getattr(transformers, model.auto_class).from_pretrained(trained.folder)
+    texts = ["the film was good", "a dull book and the worst song of all, terrible"]
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
+    with torch.no_grad():
+        expected, found = model.model(**inputs), network(**inputs)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert network.config.id2label == model.config.id2label
+
+
+def test_a_model_folder_holds_no_pickle(trained: Trained) -> None:
+    checkpoints = [path for path in trained.folder.glob("checkpoint-*") if path.is_dir()]
+    assert len(checkpoints) == 1
+    for folder in (trained.folder, trained.folder / "best_model", *checkpoints):
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        assert {"config.json", "model.safetensors", "model_args.json", "tokenizer.json", "README.md"} <= names
+        pickles = {name for name in names if Path(name).suffix in PICKLES}
+        assert pickles == (RESUMABLE if folder in checkpoints else set())
+
+
+def test_the_state_of_a_checkpoint_loads_without_unpickling_code(trained: Trained) -> None:
+    (checkpoint,) = (path for path in trained.folder.glob("checkpoint-*"))
+    steps = trained.details.global_step
+    assert torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"][0]["step"] == steps
+    assert torch.load(checkpoint / "scheduler.pt", weights_only=True)["last_epoch"] == steps
+    # The state of numpy's generator is an array.
+    with safe_globals([np._core.multiarray._reconstruct, np.ndarray, np.dtype, type(np.dtype(np.uint32))]):
+        assert set(torch.load(checkpoint / "rng_state.pth", weights_only=True)) >= {"python", "numpy", "cpu"}
+
+
+# Answers
+
+
+def test_return_values_unpack(trained: Trained) -> None:
+    global_step, details = trained.details
+    evaluation = trained.model.eval_model(trained.case.held_out)
+    predictions, raw_outputs = trained.model.predict(trained.case.inputs)
+    assert isinstance(global_step, int)
+    assert details["global_step"][-1] == global_step
+    assert evaluation._fields == trained.case.answers
+    assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
+    assert trained.model.results == evaluation.result
+    assert len(predictions) == len(raw_outputs) == len(trained.case.inputs)
+    assert len(trained.details.to_frame()) == len(details["global_step"]) == 2
+
+
+def test_a_batch_of_different_lengths_answers_like_one_row_at_a_time(trained: Trained) -> None:
+    rows = trained.case.inputs
+    together = trained.model.predict(rows)
+    alone = [trained.model.predict([row]) for row in rows]
+    np.testing.assert_allclose(
+        numbers(together.raw_outputs), numbers([one.raw_outputs for one in alone]), **CLOSE
+    )
+
+
+def test_evaluation_and_prediction_keep_order_and_index(trained: Trained) -> None:
+    case, model = trained.case, trained.model
+    theirs, ours = case.key
+    evaluated = model.eval_model(case.held_out).to_frame()
+    predicted = model.predict(case.held_out.drop(columns=case.label)).to_frame()
+    for frame in (evaluated, predicted):
+        assert frame.index.tolist() == case.held_out.index.tolist()
+        assert frame[ours].tolist() == case.held_out[theirs].tolist()
+    assert predicted["prediction"].tolist() == evaluated["prediction"].tolist()
+
+
+def test_rows_in_another_order_get_the_same_answers(trained: Trained) -> None:
+    rows = trained.case.inputs
+    forward, backward = trained.model.predict(rows), trained.model.predict(rows[::-1])
+    np.testing.assert_allclose(numbers(backward.raw_outputs[::-1]), numbers(forward.raw_outputs), **CLOSE)
+
+
+def test_scores_while_training_are_those_of_eval_model(trained: Trained) -> None:
+    info, details = trained.details.info, trained.details.training_details
+    best = details["global_step"].index(info["best_step"])
+    while_training = {name: values[best] for name, values in details.items()}
+    for model in (trained.model, trained.reopened(silent=True)):
+        afterwards = model.eval_model(trained.case.held_out).result
+        assert {name: while_training[name] for name in afterwards} == pytest.approx(afterwards, nan_ok=True)
+        assert set(while_training) - set(afterwards) == {"global_step", "train_loss"}
+
+
+def test_one_row_is_enough_for_evaluation_and_prediction(trained: Trained) -> None:
+    case = trained.case
+    held_out = case.held_out
+    one = held_out[held_out.get("sentence_id", pd.Series(range(len(held_out)), held_out.index)) == 0]
+    result, *_ = trained.model.eval_model(one)
+    assert "eval_loss" in result
+    assert len(trained.model.predict(case.inputs[:1]).predictions) == 1
+
+
+@pytest.mark.parametrize("method", ["train_model", "eval_model", "predict"])
+@pytest.mark.parametrize("form", ["frame", "list"])
+def test_no_rows_are_a_data_error(trained: Trained, method: str, form: str) -> None:
+    model = trained.reopened(overwrite_output_dir=True, evaluate_during_training=False)
+    rows = trained.case.train.iloc[:0] if form == "frame" else []
+    name = {"train_model": "train_df", "eval_model": "eval_df", "predict": "to_predict"}[method]
+    with pytest.raises(DataError, match=rf"^{name} has no (rows|questions)\.$"):
+        getattr(model, method)(rows)
+
+
+# What callers gave, and where things go
+
+
+def test_what_the_caller_gave_stays_as_it_was(case: Case, checkpoint: Path) -> None:
+    train, held_out, inputs = case.train, case.held_out, case.inputs
+    values = {
+        "manual_seed": SEED,
+        "custom_parameter_groups": [{"params": ["classifier.bias"], "lr": 1e-2}],
+        "trainer_kwargs": {"dataloader_drop_last": False},
+        **case.args,
+    }
+    if case.class_name == "QuestionAnsweringModel":
+        values["custom_parameter_groups"] = [{"params": ["qa_outputs.bias"], "lr": 1e-2}]
+    for args in (values, case.model_class().args_class(**values)):
+        more = {"evaluate_during_training": True, "silent": True, "max_seq_length": 32, "overwrite_output_dir": True}
+        given = (train, held_out, inputs, args, more, case.given)
+        before = copy.deepcopy(given)
+        model = case.model_class()("auto", str(checkpoint), args=args, **case.given)
+        model.train_model(train, eval_data=held_out, args=more)
+        model.eval_model(held_out)
+        model.predict(inputs)
+        for was, now in zip(before[:2], given[:2], strict=True):
+            pd.testing.assert_frame_equal(was, now)
+        assert before[2:] == given[2:]
+        assert not isinstance(args, dict) or args.keys() == values.keys()
+        assert model.args is not args
+
+
+def test_prediction_leaves_the_disk_and_the_random_state_alone(trained: Trained, tmp_path: Path) -> None:
+    model = trained.reopened(silent=True)
+    before, states = _files(trained.folder), _states()
+    model.predict(trained.case.inputs)
+    assert _states() == states
+    assert _files(trained.folder) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_go_where_output_dir_says(case: Case, checkpoint: Path, tmp_path: Path) -> None:
+    model = case.model(checkpoint, evaluate_during_training=True)
+    model.train_model(case.train, output_dir="there/training", eval_data=case.held_out)
+    model.eval_model(case.held_out, output_dir="there/evaluation")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    folder = tmp_path / "there"
+    assert {path.name for path in folder.iterdir()} == {"training", "evaluation"}
+    assert {path.name for path in (folder / "evaluation").iterdir()} >= RESULTS
+    assert (folder / "training" / "best_model" / "model.safetensors").is_file()
+    assert (folder / "training" / "training_progress_scores.csv").is_file()
+    assert not RESULTS & {path.name for path in (folder / "training").iterdir()}
+
+
+def test_evaluation_writes_sorted_lines_and_json(trained: Trained, tmp_path: Path) -> None:
+    result = trained.model.eval_model(trained.case.held_out, output_dir="scores").result
+    lines = (tmp_path / "scores" / "eval_results.txt").read_text("utf-8").splitlines()
+    assert lines == [f"{name} = {result[name]}" for name in sorted(result)]
+    written = json.loads((tmp_path / "scores" / "eval_results.json").read_text("utf-8"))
+    assert written == pytest.approx(result, nan_ok=True)
+    assert list(written) == sorted(result)
+
+
+def test_nothing_is_written_with_no_save(case: Case, checkpoint: Path, tmp_path: Path) -> None:
+    model = case.model(checkpoint, no_save=True, evaluate_during_training=True)
+    model.train_model(case.train, eval_data=case.held_out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_silent_model_prints_nothing(case: Case, checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = case.model(checkpoint, silent=True, evaluate_during_training=True, logging_steps=1)
+    capfd.readouterr()
+    model.train_model(case.train, eval_data=case.held_out)
+    model.eval_model(case.held_out)
+    model.predict(case.inputs)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_predictions_do_not_pile_up_in_memory(trained: Trained) -> None:
+    rows = trained.case.inputs
+
+    def after(times: int) -> int:
+        for _ in range(times):
+            trained.model.predict(rows)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = after(3)
+        assert after(10) - before < 50_000
+    finally:
+        tracemalloc.stop()
+
+
+# Errors
+
+
+def test_a_missing_column_is_named(case: Case, checkpoint: Path) -> None:
+    model = case.model(checkpoint)
+    with pytest.raises(DataError, match=rf"^{re.escape(case.missing)}$"):
+        model.train_model(case.train.drop(columns=case.label))
+    with pytest.raises(DataError, match=rf"^{re.escape(case.missing.replace('train_df', 'eval_df'))}$"):
+        model.eval_model(case.held_out.drop(columns=case.label))
+
+
+def test_a_misspelled_argument_is_refused_with_the_right_one(case: Case, checkpoint: Path) -> None:
+    args_class = case.model_class().args_class.__name__
+    message = (
+        f"{args_class} has no argument 'num_train_epoch'. Did you mean 'num_train_epochs'? "
+        f"{args_class}.help() lists all of them."
+    )
+    model = case.model(checkpoint)
+    calls: list[Callable[[], Any]] = [
+        lambda: case.model(checkpoint, num_train_epoch=1),
+        lambda: model.train_model(case.train, args={"num_train_epoch": 1}),
+        lambda: setattr(model.args, "num_train_epoch", 1),
+    ]
+    for call in calls:
+        with pytest.raises(ArgumentError, match=rf"^{re.escape(message)}$"):
+            call()
+
+
+def test_a_folder_that_is_not_empty_is_not_written_into(trained: Trained) -> None:
+    before = _files(trained.folder)
+    message = (
+        f"output_dir '{trained.folder}' is not empty. Set overwrite_output_dir=True to write into it, or give "
+        "another output_dir."
+    )
+    with pytest.raises(OutputDirError, match=rf"^{re.escape(message)}$"):
+        trained.reopened(output_dir=str(trained.folder)).train_model(trained.case.train)
+    assert _files(trained.folder) == before
+
+
+# Training
+
+
+def test_the_seed_decides_everything(case: Case, checkpoint: Path) -> None:
+    def run(seed: int) -> tuple[float, list[float]]:
+        random.seed()
+        np.random.seed()
+        torch.seed()
+        model = case.model(checkpoint, manual_seed=seed, no_save=True)
+        loss = model.train_model(case.train).training_details
+        return loss, list(numbers(model.predict(case.inputs).raw_outputs))
+
+    first, again, other = run(1), run(1), run(2)
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+
+
+def test_a_second_training_goes_on_from_the_first(case: Case, checkpoint: Path) -> None:
+    model = case.model(checkpoint, num_train_epochs=1)
+    new = _weights(model) if model.labels is not None else None
+    model.train_model(case.train)
+    first = _weights(model)
+    # With this learning rate a training leaves the weights as it finds them.
+    model.train_model(case.train, args={"learning_rate": 0.0, "overwrite_output_dir": True})
+    assert _same(_weights(model), first)
+    model.train_model(case.train, args={"learning_rate": 1e-3})
+    assert not _same(_weights(model), first)
+    assert new is None or not _same(new, first)
+
+
+def test_a_training_changes_what_it_trains_and_leaves_the_model_ready(trained: Trained) -> None:
+    network = trained.model.model
+    assert not network.training
+    assert not network._is_accelerate_prepared
+    assert "forward" not in vars(network)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
