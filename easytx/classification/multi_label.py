@@ -36,6 +36,7 @@ class MultiLabelClassificationModel(ClassificationModel):
     """
 
     args_class: ClassVar[type[ModelArgs]] = MultiLabelClassificationArgs
+    labels_exclude_each_other: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class MultiLabelClassificationModel(ClassificationModel):
                     f"num_labels is {self.num_labels}, but {name} has {len(lists[0])} labels a row. "
                     "Leave num_labels out, or give one 0 or 1 per label."
                 )
-            if self.labels is None or not self._labels_are_fixed:
+            if self.labels is None or not (self._labels_are_fixed or self.trained):
                 self.set_labels(LabelMap.of_size(len(lists[0])))
                 self.num_labels = len(lists[0])
             return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import warnings
 from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from easytx.config.fields import accepts, checked, default_of, fields_of, names_of, refuse_unknown
 from easytx.config.renamed import canonical_item
+from easytx.config.warn import warn_user
 
 A = TypeVar("A", bound="ArgsObject")
 
@@ -106,11 +106,7 @@ class ArgsObject:
         """Return what of a saved file this class knows; the rest is dropped with one warning that names it."""
         unknown = sorted(set(values) - names_of(cls))
         if unknown:
-            warnings.warn(
-                f"{source} holds arguments that {cls.__name__} does not have: {unknown}. They are dropped.",
-                UserWarning,
-                stacklevel=3,
-            )
+            warn_user(f"{source} holds arguments that {cls.__name__} does not have: {unknown}. They are dropped.")
         # Null where None is no value of ours stands for "not set".
         return {
             name: value

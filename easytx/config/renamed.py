@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection
 from typing import Any
+
+from easytx.config.warn import warn_user
 
 
 def _same(value: Any) -> Any:
@@ -45,5 +46,5 @@ def canonical_item(name: str, value: Any, known: Collection[str]) -> tuple[str, 
     ours, convert = RENAMED[name]
     if ours not in known:
         return name, value
-    warnings.warn(f"The argument '{name}' is called '{ours}' here; it was taken as such.", UserWarning, stacklevel=4)
+    warn_user(f"The argument '{name}' is called '{ours}' here; it was taken as such.")
     return ours, convert(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from easytx.config.fields import closest
+from easytx.config.warn import warn_user
 from easytx.errors import ArgumentError
 
 # Other names of the first argument and of the evaluation data.
@@ -65,7 +65,7 @@ def read_call(
         elif name.endswith("_column") and name.removesuffix("_column") in columns:
             call.renames[name.removesuffix("_column")] = value
         elif name in _IGNORED:
-            warnings.warn(f"{method}({name}=...) has no effect: {_IGNORED[name]}.", UserWarning, stacklevel=4)
+            warn_user(f"{method}({name}=...) has no effect: {_IGNORED[name]}.")
         elif callable(value):
             call.metrics[name] = value
         else:

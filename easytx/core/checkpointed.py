@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from easytx.config.args_object import read_saved
+from easytx.config.fields import names_of
 from easytx.config.global_args import resolve
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading, saving
@@ -77,12 +78,13 @@ class CheckpointedModel:
             model_type, model_name = None, model_type
         if model_name is None:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
+        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class))
         self._source = loading.resolve_name(model_name)
         saved = read_saved(self._source)
         self._check_writer(saved.get("model_class"))
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
         self.device = resolve_device(use_cuda, cuda_device)
-        self._options = {**kwargs, "trust_remote_code": self.args.trust_remote_code}
+        self._options = {**options, "trust_remote_code": self.args.trust_remote_code}
         self.config: Any = loading.load_config(self._source, options=self._options, changes=self.args.config)
         loading.check_type(model_type, self.config, str(model_name))
         self.args = self.args.merged(

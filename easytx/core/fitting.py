@@ -56,7 +56,7 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         dtype=model.precision(),
         evaluates=args.evaluate_during_training,
         show=show and not args.silent,
-        use_cache=getattr(model.config, "use_cache", None),
+        use_cache=None if args.gradient_checkpointing else getattr(model.config, "use_cache", None),
     )
     train, held_out = _rows(model, call)
     return _Run(model, train, held_out, call, settings, callbacks).train(resume)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from easytx.config.args_object import read_saved
 from easytx.core.base_model import BaseModel
@@ -28,6 +28,8 @@ class LabelledModel(BaseModel):
     Labels come from the constructor, from `args.labels_list` or `args.labels_map`, from a checkpoint that has such
     a head, or else from the rows of the first training.
     """
+
+    labels_exclude_each_other: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class LabelledModel(BaseModel):
         super().__init__(model_type, model_name, **kwargs)
         self.weight = weight
         self._weights: list[float] | None = None
-        self.num_labels = num_labels
+        self.num_labels = self._stated_number = num_labels
         stated = self._stated_labels(labels)
         if stated is not None and num_labels not in (None, len(stated)):
             raise LabelError(f"num_labels is {num_labels}, but there are {len(stated)} labels: {stated.labels[:20]}.")
@@ -74,13 +76,14 @@ class LabelledModel(BaseModel):
             LabelError: If there is one class only, or the number of labels is not the stated one.
         """
         distinct = LabelMap.fit(values)
-        if len(distinct) < 2:
+        if len(distinct) < 2 and self.labels_exclude_each_other:
             raise LabelError(
                 f"{name} has one class only: {distinct.labels[0]!r} in all {counted(len(values), 'row')}. "
                 "A classifier needs rows of two classes or more."
             )
         known = self.labels
-        if known is not None and (self._labels_are_fixed or all(label in known for label in distinct.labels)):
+        fixed = self._labels_are_fixed or self.trained
+        if known is not None and (fixed or all(label in known for label in distinct.labels)):
             return known
         learnt = self._of_stated_number(distinct, name)
         if known is not None:
@@ -111,7 +114,7 @@ class LabelledModel(BaseModel):
         if split != "train":
             return self.known_labels().encode(values, name=name)
         known = self.learn_labels(values, name=name)
-        ids = known.encode(values, name=name, known_from="labels_list")
+        ids = known.encode(values, name=name, known_from="an earlier training" if self.trained else "labels_list")
         warn_about_imbalance(known.counts(ids), name=name)
         self.weigh(ids)
         return ids
@@ -158,13 +161,14 @@ class LabelledModel(BaseModel):
     def _of_stated_number(self, distinct: LabelMap, name: str) -> LabelMap:
         whole = all(type(label) is int and label >= 0 for label in distinct.labels)
         highest = max(distinct.labels) if whole else -1
-        if self.num_labels is None:
+        stated = self._stated_number
+        if stated is None:
             return LabelMap.of_size(len(distinct)) if whole and highest + 1 == len(distinct) else distinct
-        if whole and highest < self.num_labels:
-            return LabelMap.of_size(self.num_labels)
-        if len(distinct) != self.num_labels:
+        if whole and highest < stated:
+            return LabelMap.of_size(stated)
+        if len(distinct) != stated:
             raise LabelError(
-                f"num_labels is {self.num_labels}, but {name} has {len(distinct)} labels: {distinct.labels[:20]}. "
+                f"num_labels is {stated}, but {name} has {len(distinct)} labels: {distinct.labels[:20]}. "
                 "Leave num_labels out, or list all labels in args.labels_list."
             )
         return distinct

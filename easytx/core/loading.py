@@ -7,10 +7,12 @@ import functools
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from easytx.config.fields import closest
+from easytx.config.warn import warn_user
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -93,6 +95,51 @@ def _sha256(path: Path, _changed: float) -> str:
     return digest.hexdigest()
 
 
+# What from_pretrained takes besides fields of the configuration.
+_OPTIONS = frozenset(
+    {
+        "attn_implementation",
+        "cache_dir",
+        "code_revision",
+        "device_map",
+        "force_download",
+        "local_files_only",
+        "proxies",
+        "quantization_config",
+        "revision",
+        "subfolder",
+        "token",
+        "use_safetensors",
+        "variant",
+    }
+)
+
+
+# Named by old scripts, mostly as None.
+_WITHOUT = {
+    "global_attention_fn": "transformers chooses the tokens with global attention",
+    "onnx_execution_provider": "models run in torch",
+}
+
+
+def accepted_options(options: Mapping[str, Any], class_name: str, arguments: Collection[str]) -> dict[str, Any]:
+    """Return the keyword arguments of a constructor that `from_pretrained` takes.
+
+    Raises:
+        ArgumentError: For others, saying where the name belongs, or which name is near.
+    """
+    options = {name: value for name, value in options.items() if not (name in _WITHOUT and value is None)}
+    for name in options:
+        if name in _OPTIONS:
+            continue
+        if name in _WITHOUT:
+            raise ArgumentError(f"{class_name} cannot use '{name}': {_WITHOUT[name]}.")
+        if name in arguments:
+            raise ArgumentError(f"{class_name} takes '{name}' in args: args={{'{name}': ...}}.")
+        raise ArgumentError(f"{class_name} has no argument '{name}'.{closest(name, _OPTIONS)}")
+    return options
+
+
 def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
     """Return a model's configuration.
 
@@ -103,11 +150,20 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
     Raises:
         ModelNotFoundError: If there is no model of this name, or the hub cannot be reached.
+        ArgumentError: If the configuration has no such field.
     """
     from transformers import AutoConfig
 
     with quiet(), _named_errors(name):
-        return AutoConfig.from_pretrained(name, **{**options, **changes})
+        config = AutoConfig.from_pretrained(name, **options)
+    for field, value in changes.items():
+        if not hasattr(config, field):
+            known = config.to_dict()
+            raise ArgumentError(
+                f"args.config sets '{field}', which a {config.model_type} model does not have.{closest(field, known)}"
+            )
+        setattr(config, field, value)
+    return config
 
 
 def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str | None = None) -> Any:
@@ -173,17 +229,11 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
 
 def check_type(model_type: str | None, config: Any, name: str) -> None:
     """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
-    import warnings
-
     if model_type in (None, "auto"):
         return
     wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
     if wanted != config.model_type:
-        warnings.warn(
-            f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.",
-            UserWarning,
-            stacklevel=4,
-        )
+        warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
 
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:
@@ -208,7 +258,7 @@ def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str
     if limit is not None and max_seq_length > limit:
         raise ArgumentError(
             f"max_seq_length is {max_seq_length}, but '{name}' reads at most {limit} tokens. "
-            f"Set max_seq_length={limit} or less; sliding_window=True reads longer texts in parts."
+            f"Set max_seq_length={limit} or less."
         )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from easytx.config.model_args import ModelArgs
 from easytx.core.loading import quiet
@@ -90,8 +93,14 @@ def write_results(folder: str | Path, result: Mapping[str, Any]) -> None:
     lines = "".join(f"{name} = {result[name]}\n" for name in sorted(result))
     (folder / "eval_results.txt").write_text(lines, encoding="utf-8")
     (folder / "eval_results.json").write_text(
-        json.dumps(dict(result), indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
+        json.dumps(_plain(result), indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
     )
+
+
+def _plain(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return scores as JSON has them: numpy's numbers as numbers, and null for what is not a number."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in result.items()}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in plain.items()}
 
 
 def _card(model: Any, args: ModelArgs, results: Mapping[str, Any], labels: list[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from easytx.config.warn import warn_user
 from easytx.errors import DataError
 
 # A class this many times rarer than the most common one is worth a word.
@@ -51,7 +51,7 @@ def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: 
     """Warn, once, with their number, if rows have the same texts as an earlier row."""
     number = int(frame.duplicated(subset=list(columns)).sum())
     if number:
-        _warn(f"{name} has {counted(number, 'row')} with the same text as an earlier row.")
+        warn_user(f"{name} has {counted(number, 'row')} with the same text as an earlier row.")
 
 
 def warn_about_overlap(
@@ -61,7 +61,7 @@ def warn_about_overlap(
     keys = [pd.util.hash_pandas_object(frame[list(columns)].astype(str), index=False) for frame in (train, evaluation)]
     number = int(keys[1].isin(keys[0]).sum())
     if number:
-        _warn(
+        warn_user(
             f"{counted(number, 'row')} of {names[1]} are in {names[0]} too; the scores will look better than they are."
         )
 
@@ -72,7 +72,7 @@ def warn_about_imbalance(counts: dict[Any, int], *, name: str) -> None:
         return
     common, rare = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
     if counts[rare] * _IMBALANCE < counts[common]:
-        _warn(
+        warn_user(
             f"{name} has {counts[common]} rows of {common!r} but {counts[rare]} of {rare!r}. "
             'Consider weight="balanced", and judge by f1_macro or mcc rather than accuracy.'
         )
@@ -81,11 +81,7 @@ def warn_about_imbalance(counts: dict[Any, int], *, name: str) -> None:
 def warn_about_truncation(number: int, total: int, max_length: int, *, name: str, remedy: str) -> None:
     """Warn, once, with their number, if texts were longer than the model was asked to read."""
     if number:
-        _warn(
+        warn_user(
             f"{number} of {counted(total, 'row')} of {name} are longer than max_seq_length={max_length} tokens and "
             f"were cut. {remedy}"
         )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from easytx.config.fields import nearest
+from easytx.config.warn import warn_user
 from easytx.errors import DataError
 
 if TYPE_CHECKING:
@@ -171,11 +171,7 @@ def _named(frame: pd.DataFrame, columns: Columns, *, name: str, with_labels: boo
     positional = next((form for form in forms if len(form) == frame.shape[1]), None)
     if positional is None:
         return frame
-    warnings.warn(
-        f"{name} has no column names; its columns are taken as {list(positional)}, in this order.",
-        UserWarning,
-        stacklevel=5,
-    )
+    warn_user(f"{name} has no column names; its columns are taken as {list(positional)}, in this order.")
     return frame.set_axis(list(positional), axis="columns")
 
 

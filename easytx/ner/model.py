@@ -84,8 +84,7 @@ class NERModel(LabelledModel):
         if split != "train":
             return rules.tag_ids(frame, self.known_labels(), name=name)
         tags = rules.several_tags(frame, name=name)
-        # The head of a model that has learnt its labels stays as it is.
-        known = self.known_labels() if self.trained else self.learn_labels(tags, name=name)
+        known = self.learn_labels(tags, name=name)
         ids = rules.tag_ids(frame, known, name=name)
         self.weigh(ids)
         return ids

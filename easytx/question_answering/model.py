@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from datasets import Dataset
 from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
+from easytx.config.warn import warn_user
 from easytx.core import loading
 from easytx.core.base_model import BaseModel
 from easytx.core.calls import Metric, custom_scores
@@ -71,7 +71,7 @@ class QuestionAnsweringModel(BaseModel):
             return frame
         frame, report = repair_answers(frame, name=name)
         if report.message(name):
-            warnings.warn(report.message(name), UserWarning, stacklevel=2)
+            warn_user(report.message(name))
         return frame
 
     @override

@@ -41,6 +41,7 @@ class EasyTrainer(Trainer):
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
         **kwargs: Any,
     ) -> None:
+        self.use_cache = getattr(kwargs["model"].config, "use_cache", None)
         super().__init__(**kwargs)
         # Most heads return the mean of a batch whatever they are told of the number of items in it. Left on, the
         # Trainer would not divide by the accumulation steps and would multiply by the number of ranks.
@@ -146,9 +147,15 @@ class EasyTrainer(Trainer):
         # The Trainer itself does this after a training that went well only.
         if (hook := getattr(self, "neftune_hook_handle", None)) is not None:
             hook.remove()
-        for name in ("activation_checkpointing", "gradient_checkpointing"):
-            if getattr(self.args, name, False):
-                getattr(model, f"{name}_disable")()
+        if self.args.gradient_checkpointing:
+            # Newer versions of transformers have both names, and warn of the second.
+            disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
+            disable()
+            model.disable_input_require_grads()
+        if self.use_cache is None:
+            vars(model.config).pop("use_cache", None)
+        else:
+            model.config.use_cache = self.use_cache
         model.eval()
 
     def _unprepare(self) -> Any:

@@ -165,10 +165,12 @@ def test_secrets_and_what_is_not_to_be_saved_stay_out_of_the_file(tmp_path: Path
 
 
 def test_names_that_a_class_does_not_have_are_dropped_with_one_warning(tmp_path: Path, warned: Any) -> None:
-    (tmp_path / "model_args.json").write_text('{"onnx": false, "learning_rate": 0.001, "autoencoder": null}', "utf-8")
+    (tmp_path / "model_args.json").write_text(
+        '{"old_name": false, "learning_rate": 0.001, "autoencoder": null}', "utf-8"
+    )
     args, messages = warned(lambda: ModelArgs.load(tmp_path))
     assert messages == [
-        "model_args.json holds arguments that ModelArgs does not have: ['autoencoder', 'onnx']. They are dropped."
+        "model_args.json holds arguments that ModelArgs does not have: ['autoencoder', 'old_name']. They are dropped."
     ]
     assert args == ModelArgs(learning_rate=1e-3)
 

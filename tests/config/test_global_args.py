@@ -165,10 +165,10 @@ def test_no_source_is_changed() -> None:
 
 
 def test_unknown_names_of_a_saved_file_are_dropped_with_one_warning(warned: Any) -> None:
-    saved = {"onnx": False, "quantized_model": False, "save_steps": 3}
+    saved = {"old_name": False, "older_name": 1, "save_steps": 3}
     args, messages = warned(lambda: resolve(ModelArgs, saved=saved))
     assert messages == [
-        "model_args.json holds arguments that ModelArgs does not have: ['onnx', 'quantized_model']. They are dropped."
+        "model_args.json holds arguments that ModelArgs does not have: ['old_name', 'older_name']. They are dropped."
     ]
     assert args.save_steps == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import random
 import warnings
@@ -232,6 +233,16 @@ class Trained:
     def reopened(self, **args: Any) -> Any:
         """Return the model anew from its folder."""
         return self.case.model_class()("auto", str(self.folder), args=args)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _imports_are_no_garbage() -> Iterator[None]:
+    """Each training collects garbage; keep it from looking through all that the imports have made."""
+    importlib.import_module("easytx.core.fitting")
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

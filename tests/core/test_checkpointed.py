@@ -110,13 +110,13 @@ def test_a_folder_of_the_same_names_by_others_opens_with_one_warning(
 ) -> None:
     folder = _model("bert", checkpoint, args={"labels_list": ["no", "yes"]}).save_model(tmp_path)
     (folder / "model_args.json").write_text(
-        '{"model_class": "ClassificationModel", "onnx": false, "quantized_model": false, "manual_seed": null, '
-        '"max_seq_length": 32, "adafactor_eps": [1e-30, 0.001], "multiprocessing_chunksize": -1}',
+        '{"model_class": "ClassificationModel", "onnx": false, "old_name": false, "older_name": 1, '
+        '"manual_seed": null, "max_seq_length": 32, "adafactor_eps": [1e-30, 0.001], "multiprocessing_chunksize": -1}',
         "utf-8",
     )
     model, messages = warned(lambda: _model("bert", folder))
     assert messages == [
-        "model_args.json holds arguments that ClassificationArgs does not have: ['onnx', 'quantized_model']. "
+        "model_args.json holds arguments that ClassificationArgs does not have: ['old_name', 'older_name']. "
         "They are dropped."
     ]
     assert (model.args.max_seq_length, model.labels.labels) == (32, ["no", "yes"])

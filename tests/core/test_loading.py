@@ -231,8 +231,7 @@ def test_longer_rows_than_a_model_reads_are_refused(architecture: str) -> None:
     with pytest.raises(ArgumentError) as refused:
         loading.check_max_length(513, config, tokenizer, "there")
     assert str(refused.value) == (
-        "max_seq_length is 513, but 'there' reads at most 512 tokens. "
-        "Set max_seq_length=512 or less; sliding_window=True reads longer texts in parts."
+        "max_seq_length is 513, but 'there' reads at most 512 tokens. Set max_seq_length=512 or less."
     )
 
 
