@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Outputs, run
@@ -25,6 +27,12 @@ def token_budget(args: ModelArgs, device_type: str) -> int:
     if args.eval_batch_size != ModelArgs().eval_batch_size:
         return wanted
     return max(wanted, _BUSY_TOKENS.get(device_type, wanted))
+
+
+def is_main_process() -> bool:
+    """Tell whether this process, of all that train or evaluate together, is the one that writes files."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not distributed or torch.distributed.get_rank() == 0
 
 
 def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:

@@ -214,7 +214,11 @@ class BestModel(_Remembering):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         super().on_train_begin(args, state, control, **kwargs)
-        if self.best is not None and self.save is not None and not (self.is_saved and self.is_saved(self.best)):
+        if self.best is None or self.save is None or (self.is_saved is not None and self.is_saved(self.best)):
+            return
+        if self.best_step == state.global_step:
+            self.save(self.best)
+        else:
             logger.warning("The weights of step %s, the best so far, are no longer there.", self.best_step)
             self.best = self.best_step = None
 

@@ -70,7 +70,7 @@ def run(
     names = model_inputs(model, dataset)
     features = dataset.select_columns(names)
     batches = token_budget_batches(lengths_of(dataset), token_budget)
-    mine, ranks = _share_of_this_rank(batches)
+    mine, counted, ranks = _share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
     losses = _RunningLoss()
     was_training = model.training
@@ -78,9 +78,9 @@ def run(
     try:
         # One autocast region for the whole loop: the cast weights are kept from batch to batch.
         with torch.no_grad(), autocast(device, dtype):
-            for batch in progress(mine, len(mine)) if progress else mine:
+            for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 inputs = {key: value.to(device) for key, value in collator(_rows(features, batch)).items()}
-                outputs = _forward(model, inputs, loss_function, losses)
+                outputs = _forward(model, inputs, loss_function, losses if number < counted else _RunningLoss())
                 kept = reduce(outputs, inputs)
                 for position, value in zip(batch, _arrays(kept), strict=True):
                     values[position] = value
@@ -137,13 +137,16 @@ def _arrays(kept: torch.Tensor | Sequence[torch.Tensor]) -> Iterable[np.ndarray]
     return [tensor.float().cpu().numpy() for tensor in kept]
 
 
-def _share_of_this_rank(batches: list[np.ndarray]) -> tuple[list[np.ndarray], int]:
-    """Return this rank's batches; every rank gets the same number, the last ones repeated where needed."""
+def _share_of_this_rank(batches: list[np.ndarray]) -> tuple[list[np.ndarray], int, int]:
+    """Return this rank's batches, how many of them are no repetition, and the number of ranks.
+
+    Every rank gets the same number of batches, as some kinds of wrapped models need it.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return batches, 1
+        return batches, len(batches), 1
     ranks, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
     padded = batches + batches[-1:] * (-len(batches) % ranks)
-    return padded[rank::ranks], ranks
+    return padded[rank::ranks], len(batches[rank::ranks]), ranks
 
 
 def _gathered(values: list[Any], losses: _RunningLoss, mine: list[np.ndarray], ranks: int) -> Outputs:

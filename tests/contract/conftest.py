@@ -19,9 +19,9 @@ from easytx.testing import tiny_checkpoint
 
 SEED = 7
 
-NOUNS = "film story book song meal soup bread service staff room sound picture train river house".split()
-GOOD, BAD = "good great fine excellent friendly clean".split(), "bad dull poor worst cold awful".split()
-PEOPLE, PLACES = "John Mary Anna Peter".split(), "London Paris Rome Berlin Madrid".split()
+NOUNS = ["film", "story", "book", "song", "meal", "soup", "bread", "staff", "room", "sound", "train", "river", "house"]
+GOOD, BAD = ["good", "great", "fine", "clean"], ["bad", "dull", "poor", "worst", "cold"]
+PEOPLE, PLACES = ["John", "Mary", "Anna", "Peter"], ["London", "Paris", "Rome", "Berlin", "Madrid"]
 
 
 def _texts(rows: int, seed: int) -> list[str]:

@@ -49,7 +49,11 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 
 def _states() -> list[bytes]:
     name, keys, *rest = np.random.get_state()
-    return [repr(random.getstate()).encode(), repr((name, keys.tolist(), rest)).encode(), torch.get_rng_state().numpy().tobytes()]
+    return [
+        repr(random.getstate()).encode(),
+        repr((name, keys.tolist(), rest)).encode(),
+        torch.get_rng_state().numpy().tobytes(),
+    ]
 
 
 # Saving and loading
@@ -65,8 +69,12 @@ def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, ope
     }[opened]()
     assert type(model) is type(trained.model)
     expected, found = trained.model.predict(trained.case.inputs), model.predict(trained.case.inputs)
-    assert str(found.predictions) == str(expected.predictions)
-    assert numbers(found.raw_outputs) == numbers(expected.raw_outputs)
+    # The same weights at another place in memory may be added up in another order.
+    if trained.case.name == "regression":
+        np.testing.assert_allclose(found.predictions, expected.predictions, rtol=1e-5)
+    else:
+        assert str(found.predictions) == str(expected.predictions)
+    np.testing.assert_allclose(numbers(found.raw_outputs), numbers(expected.raw_outputs), rtol=1e-5, atol=1e-6)
 
 
 def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained) -> None:
@@ -124,9 +132,7 @@ def test_a_batch_of_different_lengths_answers_like_one_row_at_a_time(trained: Tr
     rows = trained.case.inputs
     together = trained.model.predict(rows)
     alone = [trained.model.predict([row]) for row in rows]
-    np.testing.assert_allclose(
-        numbers(together.raw_outputs), numbers([one.raw_outputs for one in alone]), **CLOSE
-    )
+    np.testing.assert_allclose(numbers(together.raw_outputs), numbers([one.raw_outputs for one in alone]), **CLOSE)
 
 
 def test_evaluation_and_prediction_keep_order_and_index(trained: Trained) -> None:

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from easytx.testing import tiny_checkpoint
+from easytx.testing import CORPUS, tiny_checkpoint
 
-WORDS = "film story book song meal soup bread service staff room sound picture train river house garden".split()
+WORDS = " ".join(CORPUS).lower().split()[:32]
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 # Two steps an epoch would hide what happens in the middle of one: 24 rows in batches of 6 are four.
@@ -23,7 +23,7 @@ ROWS, STEPS = 24, 4
 
 def rows(number: int, start: int = 0) -> pd.DataFrame:
     """Return texts of 4 to 19 words, with the labels 0 and 1."""
-    texts = [" ".join(["the", *(WORDS * 2)[: 1 + (row * 5) % 16], "of", str(start + row)]) for row in range(number)]
+    texts = [" ".join(["the", *WORDS[: 1 + (row * 5) % 16], "of", str(start + row)]) for row in range(number)]
     return pd.DataFrame({"text": texts, "labels": [row % 2 for row in range(number)]})
 
 

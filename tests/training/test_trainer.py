@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from transformers import DataCollatorWithPadding
 
 from easytx.core import fitting
@@ -287,9 +287,7 @@ def test_biases_and_norms_do_not_decay(
     model = classifier(no_save=True, weight_decay=0.1, max_steps=1)
     model.train_model(train_df)
     names = {parameter: name for name, parameter in model.model.named_parameters()}
-    decays = {
-        names[p]: group["weight_decay"] for group in optimizers[0].param_groups for p in group["params"]
-    }
+    decays = {names[p]: group["weight_decay"] for group in optimizers[0].param_groups for p in group["params"]}
     assert decays.keys() == set(names.values())
     for name, decay in decays.items():
         assert decay == (0.0 if "bias" in name or "LayerNorm" in name else 0.1), name
@@ -390,7 +388,7 @@ def test_adafactor_can_choose_its_own_steps(
             [0.5 + 0.5 * (1 - step / 8) ** 2 for step in range(8)],
         ),
     ],
-    ids=["warmup_ratio", "warmup_steps", "linear", "constant", "constant with warmup", "cosine", "restarts", "polynomial"],
+    ids=["ratio", "steps", "linear", "constant", "constant with warmup", "cosine", "restarts", "polynomial"],
 )
 def test_the_learning_rate_follows_its_schedule(
     classifier: Make, train_df: pd.DataFrame, args: dict[str, Any], expected: list[float]
@@ -435,9 +433,7 @@ def test_each_epoch_has_its_own_order_of_all_rows(classifier: Make, monkeypatch:
     batches = _batches(model, monkeypatch)
     model.train_model(rows(24))
     per_epoch = [batches[start : start + STEPS] for start in range(0, 3 * STEPS, STEPS)]
-    epochs = [
-        [tuple(row[row != 0].tolist()) for batch in epoch for row in batch["input_ids"]] for epoch in per_epoch
-    ]
+    epochs = [[tuple(row[row != 0].tolist()) for batch in epoch for row in batch["input_ids"]] for epoch in per_epoch]
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
     assert epochs[0] != epochs[1] != epochs[2]
 
