@@ -150,12 +150,15 @@ class BaseModel(CheckpointedModel):
             DataError: If something is wrong with the rows.
         """
         from easytx.core.running import is_main_process
+        from easytx.training.tracking import log_scores
 
         call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all())
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():
             self.write(Path(output_dir or self.args.output_dir), result, answers, data)
+            if wandb_log:
+                log_scores(result)
         self.results = result
         return self.evaluation(result, answers, data)
 

@@ -14,19 +14,20 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
+from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.loading import quiet
 from easytx.core.results import TrainResult
 from easytx.core.saving import check_output_dir, save_model, write_results
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
-from easytx.errors import ArgumentError
+from easytx.errors import ArgumentError, NonFiniteLossError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
 from easytx.training.precision import describe
-from easytx.training.tracking import reporters, tracked
+from easytx.training.tracking import log_scores, reporters, tracked
 from easytx.training.trainer import EasyTrainer
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
     train = model.prepared(call.data, name="train_df", split="train", renames=call.renames)
     if not model.args.evaluate_during_training:
         if call.evaluation is not None:
-            logger.warning("eval_df is not used: evaluate_during_training is not set.")
+            warn_user("eval_df is not used: to evaluate while training, set evaluate_during_training=True in args.")
         return train, None
     held_out = model.prepared(call.evaluation, name="eval_df", split="eval", renames=call.renames)
     texts = model.columns.texts_in(train.frame)
@@ -107,11 +108,17 @@ class _Run:
         self.model.head_seed = self.settings.seed
         network = self.model.model
         self.trainer = self._trainer(network)
-        config = {**self.args.to_dict(), **self._description()}
+        config = {name: value for name, value in self.args.to_dict().items() if name != "wandb_kwargs"}
+        config |= self._description()
         main = self.trainer.is_world_process_zero()
         with tracked(self.args, config=config, main_process=main), _frozen(network, self.args):
             try:
                 output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+            except NonFiniteLossError:
+                if not self.model.trained:
+                    # Its weights are spoilt; the next training begins with those of the checkpoint again.
+                    self.model.model = None
+                raise
             finally:
                 self.trainer.release()
         self.model.trained = True
@@ -164,6 +171,8 @@ class _Run:
         result, _ = self.model.evaluated(self._held_out(), self.metrics, show=show)
         step = self.trainer.state.global_step
         self.history.add(step, result)
+        if self.args.wandb_project and self.trainer.is_world_process_zero():
+            log_scores({"global_step": step, "train_loss": self.history.last_loss, **result})
         self.best.add(step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
         return result
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from transformers import TrainerCallback
-from transformers.integrations.integration_utils import TensorBoardCallback, is_tensorboard_available
+from typing import TYPE_CHECKING, Any
 
 from easytx.config.model_args import ModelArgs
 from easytx.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 
 @contextlib.contextmanager
@@ -43,6 +44,13 @@ def tracked(args: ModelArgs, *, config: Mapping[str, Any], main_process: bool) -
         wandb.finish(exit_code=exit_code)
 
 
+def log_scores(scores: Mapping[str, Any]) -> None:
+    """Add scores, under their own names, to the Weights & Biases run that is open; without one do nothing."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.log({name: value for name, value in scores.items() if isinstance(value, (int, float))})
+
+
 def reporters(args: ModelArgs) -> list[TrainerCallback]:
     """Return the callbacks of trackers that need to be told more than that they are wanted.
 
@@ -51,10 +59,12 @@ def reporters(args: ModelArgs) -> list[TrainerCallback]:
     """
     if not args.tensorboard_dir:
         return []
-    if not is_tensorboard_available():
+    from transformers.integrations import integration_utils
+
+    if not integration_utils.is_tensorboard_available():
         raise MissingExtraError(
             "tensorboard_dir needs the package 'tensorboard'. Install it with: pip install tensorboard"
         )
-    reporter = TensorBoardCallback()
+    reporter = integration_utils.TensorBoardCallback()
     reporter.logging_dir = args.tensorboard_dir
     return [reporter]

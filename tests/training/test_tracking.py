@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import wandb
+from transformers.integrations import integration_utils
 
 from easytx.config.model_args import ModelArgs
+from easytx.core import fitting
 from easytx.errors import MissingExtraError, NonFiniteLossError
-from easytx.training import tracking
-from easytx.training.tracking import reporters, tracked
+from easytx.training.tracking import log_scores, reporters, tracked
 
 Make = Callable[..., Any]
 
@@ -46,7 +47,12 @@ def _runs() -> list[Path]:
 
 
 def test_a_training_is_one_finished_run(
-    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, offline: dict[str, Any], tmp_path: Path
+    classifier: Make,
+    train_df: pd.DataFrame,
+    eval_df: pd.DataFrame,
+    offline: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = classifier(
         wandb_project="tests",
@@ -61,8 +67,19 @@ def test_a_training_is_one_finished_run(
         seen.update(config=dict(wandb.run.config), project=wandb.run.project, name=wandb.run.name)
         return 0.5
 
-    model.train_model(train_df, eval_data=eval_df, look=look)
+    logged: list[dict[str, Any]] = []
+
+    def log(scores: dict[str, Any]) -> None:
+        log_scores(scores)
+        logged.append(scores)
+        seen.update(summary=wandb.run.summary["mcc"])
+
+    monkeypatch.setattr(fitting, "log_scores", log)
+    details = model.train_model(train_df, eval_data=eval_df, look=look)
     assert wandb.run is None
+    for name in ("global_step", "train_loss", "eval_loss", "mcc"):
+        assert [scores[name] for scores in logged] == details.training_details[name]
+    assert seen["summary"] == details.training_details["mcc"][-1]
     assert len(_runs()) == 1
     assert (seen["project"], seen["name"]) == ("tests", "a name")
     expected = {"mine": 1, "learning_rate": 1e-3, "train_rows": len(train_df), "max_seq_length": 64}
@@ -81,6 +98,21 @@ def test_a_run_of_the_callers_is_used_and_left_open(
     assert wandb.run is run
     assert "train/loss" in run.summary.keys()  # noqa: SIM118
     assert len(_runs()) == 1
+
+
+def test_scores_go_to_the_run_under_their_own_names(
+    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[dict[str, Any]] = []
+    model = classifier(evaluate_during_training=True, evaluate_during_training_steps=2, no_save=True)
+    monkeypatch.setattr(wandb, "log", logged.append)
+    log_scores({"mcc": 0.5})
+    model.train_model(train_df, eval_df=eval_df)
+    monkeypatch.setattr(wandb, "run", object())
+    model.eval_model(eval_df, wandb_log=False)
+    assert logged == []
+    result = model.eval_model(eval_df, words=lambda _truth, _predictions: "no number").result
+    assert logged == [{name: value for name, value in result.items() if name != "words"}]
 
 
 def test_without_a_project_no_tracker_is_touched(
@@ -120,7 +152,7 @@ def test_tensorboard_is_off_unless_it_has_a_folder() -> None:
 def test_tensorboard_has_to_be_installed(
     classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "is_tensorboard_available", lambda: False)
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: False)
     message = r"^tensorboard_dir needs the package 'tensorboard'\. Install it with: pip install tensorboard$"
     with pytest.raises(MissingExtraError, match=message):
         classifier(tensorboard_dir="board").train_model(train_df)
@@ -138,7 +170,7 @@ def test_tensorboard_is_told_its_folder(
 ) -> None:
     folders: list[str] = []
 
-    class Reporter(tracking.TensorBoardCallback):
+    class Reporter(integration_utils.TensorBoardCallback):
         def __init__(self) -> None:
             self.tb_writer = None
             self.logging_dir = None
@@ -149,8 +181,8 @@ def test_tensorboard_is_told_its_folder(
         def on_log(self, *_args: Any, **_kwargs: Any) -> None:
             pass
 
-    monkeypatch.setattr(tracking, "is_tensorboard_available", lambda: True)
-    monkeypatch.setattr(tracking, "TensorBoardCallback", Reporter)
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
+    monkeypatch.setattr(integration_utils, "TensorBoardCallback", Reporter)
     details = classifier(tensorboard_dir="board", no_save=True).train_model(train_df)
     assert folders == ["board"]
     assert details.info["trackers"] == ["tensorboard"]
