@@ -15,7 +15,7 @@ __all__ = ["LengthGroupedSampler", "length_grouped_order", "padded_share", "toke
 
 Lengths: TypeAlias = Sequence[int] | np.ndarray
 
-MEGA_BATCH = 50
+MEGA_BATCH = 8
 
 
 def length_grouped_order(
