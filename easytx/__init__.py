@@ -21,6 +21,7 @@ _PUBLIC = {
     "global_args": "easytx.config.global_args",
     "load": "easytx.core.registry",
     "samples": "easytx.data.samples",
+    "sweep": "easytx.core.sweep",
 }
 _MODULES = {"errors", "samples"}
 
@@ -39,6 +40,7 @@ __all__ = [
     "global_args",
     "load",
     "samples",
+    "sweep",
 ]
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs
     from easytx.core.registry import load
+    from easytx.core.sweep import sweep
     from easytx.data import samples
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel

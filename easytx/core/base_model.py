@@ -102,7 +102,8 @@ class BaseModel(CheckpointedModel):
             eval_data: Rows to evaluate on while training, with `evaluate_during_training`.
             verbose: False logs nothing.
             **kwargs: Custom metrics as `name=function(truth, predictions)`; `text_column=`, `labels_column=` ... where
-                column names differ; `eval_df=`; `resume_from_checkpoint=` True or a folder.
+                column names differ; `eval_df=`; `resume_from_checkpoint=` True or a folder; `callbacks=`, a list of
+                transformers' TrainerCallback.
 
         Raises:
             DataError: If something is wrong with the rows.
@@ -117,7 +118,7 @@ class BaseModel(CheckpointedModel):
             data=train_data,
             evaluation=eval_data,
             columns=self.columns.all(),
-            options=("resume_from_checkpoint",),
+            options=("resume_from_checkpoint", "callbacks"),
         )
         self.args = self.args.merged(args)
         return fit(

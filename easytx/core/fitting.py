@@ -49,7 +49,7 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         check_output_dir(output_dir, overwrite=args.overwrite_output_dir)
     if args.evaluate_during_training and call.evaluation is None:
         raise ArgumentError("evaluate_during_training is set, but no evaluation data was given. Give eval_df=...")
-    callbacks = reporters(args)
+    callbacks = [*reporters(args), *call.options.get("callbacks", ())]
     settings = training_arguments(
         args,
         output_dir=output_dir,
