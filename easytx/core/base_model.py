@@ -121,6 +121,9 @@ class BaseModel(CheckpointedModel):
             options=("resume_from_checkpoint", "callbacks"),
         )
         self.args = self.args.merged(args)
+        if output_dir is not None:
+            # What is evaluated later belongs to this training.
+            self.args = self.args.merged({"output_dir": str(output_dir)})
         return fit(
             self,
             call,
@@ -230,7 +233,7 @@ class BaseModel(CheckpointedModel):
         from easytx.data.tokenise import encode, truncated_rows
 
         length = self.args.max_seq_length
-        loading.check_max_length(length, self.config, self.tokenizer, self._source)
+        loading.check_max_length(length, self.config, self.tokenizer, str(self.args.model_name))
         dataset = self.cached(
             lambda: encode(self.tokenizer, *texts, max_length=length, overlap=overlap), split, *texts, overlap
         )
