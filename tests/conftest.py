@@ -22,6 +22,8 @@ os.environ.update(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
         "MPLBACKEND": "agg",
+        # Small models gain little by threads, and threads that wait for each other make a busy machine crawl.
+        "OMP_NUM_THREADS": "1",
         "WANDB_CACHE_DIR": f"{_HOME.name}/wandb/cache",
         "WANDB_CONFIG_DIR": f"{_HOME.name}/wandb/config",
         "WANDB_DATA_DIR": f"{_HOME.name}/wandb/data",
