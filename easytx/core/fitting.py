@@ -128,12 +128,14 @@ class _Run:
                 finally:
                     self.trainer.release()
                     self.report.unwatch()
+                    self.model.run_record = tracker.record()
             self.model.trained = True
             self._restore_best()
             self.report.concluded(self.best.best, self.best.best_step)
             if self.writes:
                 self._save(self.output_dir, self.best.best or {})
             self.report.saved(self.output_dir if self.writes else None)
+            self.model.run_record = tracker.record()
         self.trainer.accelerator.wait_for_everyone()
         details = dict(self.history.scores) if self.held_out is not None else output.training_loss
         info = {**self._description(), "seconds": time.monotonic() - started}

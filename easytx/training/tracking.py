@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -77,6 +78,7 @@ class Tracker:
             try:
                 import wandb
             except ImportError:
+                self.failed = True
                 self._warn("wandb is not installed, so this run is not recorded", "Install it with: pip install wandb")
                 return
             if wandb.run is not None:
@@ -106,6 +108,9 @@ class Tracker:
             options |= {name: value for name, value in where.items() if value is not None}
         if mode is not None:
             options["mode"] = mode
+        if options.get("settings") is not None:
+            # wandb writes the run's id into it, which the next run would take over.
+            options["settings"] = copy.copy(options["settings"])
         self.run = wandb.init(**options)
         self.owned = True
         self.folder = _folder(self.run)
@@ -237,4 +242,4 @@ def reporters(args: ModelArgs) -> list[TrainerCallback]:
 def _folder(run: Any) -> str | None:
     """Return where wandb keeps a run on disk."""
     folder = getattr(run, "dir", None)
-    return str(Path(folder).parent) if folder else None
+    return str(Path(folder).resolve().parent) if folder else None

@@ -62,7 +62,7 @@ def decided_mode(wandb: Any, options: Mapping[str, Any]) -> tuple[str | None, st
         return mode, None
     if not _has_key(wandb, options):
         return "offline", "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
-    url = str(_setting(options, "base_url") or settings.base_url)
+    url = str(_setting(options, "base_url") or os.environ.get("WANDB_BASE_URL") or settings.base_url)
     if not answers(url):
         return "offline", f"{url} does not answer"
     return mode, None
