@@ -55,7 +55,8 @@ real: $(READY)  ## Run the tests on the starter checkpoint and real data
 coverage: $(READY)  ## Run all tests and list the lines that none of them runs
 	$(BIN)/python -m pytest --cov
 
-docs: $(READY)  ## Build the documentation into docs/site
+docs: $(READY)  ## Write the reference of the arguments and build the documentation into docs/site
+	$(BIN)/python docs/build_reference.py
 	$(BIN)/zensical build --config-file docs/zensical.toml --clean --strict
 
 wheel: $(READY)  ## Build the wheel into dist and check what is in it

@@ -22,6 +22,7 @@ _PUBLIC = {
     "link_model": "easytx.training.tracking_artifacts",
     "load": "easytx.core.registry",
     "samples": "easytx.data.samples",
+    "sweep": "easytx.core.sweep",
 }
 _MODULES = {"errors", "samples"}
 
@@ -41,6 +42,7 @@ __all__ = [
     "link_model",
     "load",
     "samples",
+    "sweep",
 ]
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs
     from easytx.core.registry import load
+    from easytx.core.sweep import sweep
     from easytx.data import samples
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel

@@ -48,9 +48,7 @@ def _nodes(path: Path) -> Iterator[ast.AST]:
 def _is_blind(node: ast.AST) -> bool:
     if not isinstance(node, ast.ExceptHandler):
         return False
-    return node.type is None or (
-        isinstance(node.type, ast.Name) and node.type.id in {"BaseException", "Exception"}
-    )
+    return node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"BaseException", "Exception"})
 
 
 def _is_print(node: ast.AST) -> bool:

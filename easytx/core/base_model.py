@@ -108,7 +108,7 @@ class BaseModel(CheckpointedModel):
             verbose: False logs nothing.
             **kwargs: Custom metrics as `name=function(truth, predictions)`; `text_column=`, `labels_column=` ... where
                 column names differ; `eval_df=`; `resume_from_checkpoint=` True, a folder, or an artifact
-                `wandb:entity/project/name:alias`.
+                `wandb:entity/project/name:alias`; `callbacks=`, a list of transformers' TrainerCallback.
 
         Raises:
             DataError: If something is wrong with the rows.
@@ -123,9 +123,12 @@ class BaseModel(CheckpointedModel):
             data=train_data,
             evaluation=eval_data,
             columns=self.columns.all(),
-            options=("resume_from_checkpoint",),
+            options=("resume_from_checkpoint", "callbacks"),
         )
         self.args = self.args.merged(args)
+        if output_dir is not None:
+            # What is evaluated later belongs to this training.
+            self.args = self.args.merged({"output_dir": str(output_dir)})
         return fit(
             self,
             call,
@@ -236,7 +239,7 @@ class BaseModel(CheckpointedModel):
         from easytx.data.tokenise import encode, truncated_rows
 
         length = self.args.max_seq_length
-        loading.check_max_length(length, self.config, self.tokenizer, self._source)
+        loading.check_max_length(length, self.config, self.tokenizer, str(self.args.model_name))
         dataset = self.cached(
             lambda: encode(self.tokenizer, *texts, max_length=length, overlap=overlap), split, *texts, overlap
         )

@@ -14,6 +14,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
+from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.loading import quiet
 from easytx.core.results import TrainResult
@@ -21,7 +22,7 @@ from easytx.core.saving import check_output_dir, save_model, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
-from easytx.errors import ArgumentError
+from easytx.errors import ArgumentError, NonFiniteLossError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
@@ -51,7 +52,7 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         check_output_dir(output_dir, overwrite=args.overwrite_output_dir)
     if args.evaluate_during_training and call.evaluation is None:
         raise ArgumentError("evaluate_during_training is set, but no evaluation data was given. Give eval_df=...")
-    callbacks = reporters(args)
+    callbacks = [*reporters(args), *call.options.get("callbacks", ())]
     settings = training_arguments(
         args,
         output_dir=output_dir,
@@ -69,7 +70,7 @@ def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
     train = model.prepared(call.data, name="train_df", split="train", renames=call.renames)
     if not model.args.evaluate_during_training:
         if call.evaluation is not None:
-            logger.warning("eval_df is not used: evaluate_during_training is not set.")
+            warn_user("eval_df is not used: to evaluate while training, set evaluate_during_training=True in args.")
         return train, None
     held_out = model.prepared(call.evaluation, name="eval_df", split="eval", renames=call.renames)
     texts = model.columns.texts_in(train.frame)
@@ -125,6 +126,11 @@ class _Run:
             with _frozen(network, self.args):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+                except NonFiniteLossError:
+                    if not self.model.trained:
+                        # Its weights are spoilt; the next training begins with those of the checkpoint again.
+                        self.model.model = None
+                    raise
                 finally:
                     self.trainer.release()
                     self.report.unwatch()

@@ -18,7 +18,7 @@ from easytx.training.tracking import Tracker, tracked
 from easytx.training.tracking_artifacts import fetched, is_artifact, log_folder
 from easytx.training.tracking_callback import RunReporter, numeric, scalars
 from easytx.training.tracking_config import data_fingerprint, hyperparameters, versions
-from easytx.training.tracking_mode import is_wanted, log_model
+from easytx.training.tracking_mode import is_open, is_wanted, log_model
 from easytx.training.tracking_record import RunRecord
 from easytx.training.tracking_tables import log_judgement, log_table
 
@@ -153,7 +153,8 @@ def record_evaluation(
 ) -> None:
     """Add what `eval_model` found to the run of the training, or to a run of its own where there was none."""
     earlier = model.run_record
-    if not is_wanted(model.args, sweeping=model.is_sweeping) or (earlier is not None and earlier.id is None):
+    wanted = is_wanted(model.args, sweeping=model.is_sweeping) or is_open()
+    if not wanted or (earlier is not None and earlier.id is None):
         return
     if earlier is not None and _belongs_elsewhere(earlier, model.args):
         earlier = None

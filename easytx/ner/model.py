@@ -73,7 +73,7 @@ class NERModel(LabelledModel):
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
-        check_max_length(self.args.max_seq_length, self.config, self.tokenizer, self._source)
+        check_max_length(self.args.max_seq_length, self.config, self.tokenizer, str(self.args.model_name))
         options = {"max_length": self.args.max_seq_length, "overlap": window_overlap(self.tokenizer, self.args) or 0}
         ids = None if split == "predict" else self.tag_ids(frame, split, name)
         words, sizes = frame["words"].tolist(), [len(sentence) for sentence in frame["words"]]

@@ -79,7 +79,7 @@ class QuestionAnsweringModel(BaseModel):
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
         args = self.args
-        loading.check_max_length(args.max_seq_length, self.config, self.tokenizer, self._source)
+        loading.check_max_length(args.max_seq_length, self.config, self.tokenizer, str(self.args.model_name))
         if split == "train":
             warn_about_duplicates(frame, ("question", "context"), name=name)
             if args["allow_no_answer"] is None:

@@ -15,7 +15,9 @@ __all__ = ["LengthGroupedSampler", "length_grouped_order", "padded_share", "toke
 
 Lengths: TypeAlias = Sequence[int] | np.ndarray
 
-MEGA_BATCH = 50
+# Few, because likeness has a price: with 50 the batches are so alike within that small fine-tuned models score worse,
+# while 8 leave little padding as well (7 % instead of 30 % of the tokens of sentence pairs, 2 % with 50).
+MEGA_BATCH = 8
 
 
 def length_grouped_order(

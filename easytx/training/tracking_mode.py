@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -24,6 +25,12 @@ LOG_MODEL = ("false", "end", "checkpoint")
 def is_wanted(args: ModelArgs, *, sweeping: bool = False) -> bool:
     """Tell whether Weights & Biases is switched on: by `wandb_project`, by `report_to`, or by a sweep."""
     return bool(args.wandb_project) or "wandb" in args.report_to or sweeping
+
+
+def is_open() -> bool:
+    """Tell whether the caller has opened a run."""
+    wandb: Any = sys.modules.get("wandb")
+    return wandb is not None and wandb.run is not None
 
 
 def init_options(args: ModelArgs) -> dict[str, Any]:

@@ -152,9 +152,7 @@ def test_pairs_keep_their_sides_apart(folder: Path) -> None:
     assert {0, 1} <= set(sides)
     assert ("token_type_ids" in encoding) == (folder.name in WITH_TOKEN_TYPES)
     if folder.name in WITH_TOKEN_TYPES:
-        types = [
-            kind for kind, side in zip(encoding["token_type_ids"], sides, strict=True) if side is not None
-        ]
+        types = [kind for kind, side in zip(encoding["token_type_ids"], sides, strict=True) if side is not None]
         assert types == [side for side in sides if side is not None]
 
 
@@ -243,9 +241,7 @@ def test_a_written_head_comes_back(architecture: str, tmp_path: Path) -> None:
 def test_overrides_bear_the_usual_names(architecture: str, tmp_path: Path) -> None:
     config = tiny_config(architecture, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (16, 1, 2)
-    folder = tiny_checkpoint(
-        tmp_path, architecture, hidden_size=16, num_hidden_layers=1, num_attention_heads=2
-    )
+    folder = tiny_checkpoint(tmp_path, architecture, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     assert AutoModel.from_pretrained(folder).config.hidden_size == 16
 
 
@@ -256,18 +252,14 @@ def test_weights_of_half_precision_stay_so_unless_another_is_asked_for(tmp_path:
 
 
 def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ArgumentError, match=r"^architecture must be one of \['albert', .*\], but is 'gpt9'\.$"
-    ):
+    with pytest.raises(ArgumentError, match=r"^architecture must be one of \['albert', .*\], but is 'gpt9'\.$"):
         tiny_checkpoint(tmp_path / "none", "gpt9")
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("head", ["AutoModelForNothing", "AutoTokenizer", "set_seed"])
 def test_an_unknown_head_is_refused(head: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        ArgumentError, match=f"^head must be the name of an Auto class for models, but is '{head}'.$"
-    ):
+    with pytest.raises(ArgumentError, match=f"^head must be the name of an Auto class for models, but is '{head}'.$"):
         tiny_checkpoint(tmp_path, head=head)
 
 

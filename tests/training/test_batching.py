@@ -66,7 +66,8 @@ def test_padding_is_a_fraction_of_that_of_a_random_order() -> None:
     lengths = _lengths(4000)
     random = np.random.default_rng(1).permutation(4000).tolist()
     assert padded_share(lengths, _cut(random, 16)) > 0.6
-    assert padded_share(lengths, _cut(_order(lengths, 16), 16)) < 0.1
+    assert padded_share(lengths, _cut(_order(lengths, 16), 16)) < 0.35
+    assert padded_share(lengths, _cut(_order(lengths, 16, mega_batch=50), 16)) < 0.1
 
 
 def test_lengths_do_not_run_from_long_to_short() -> None:

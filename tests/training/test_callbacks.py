@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from transformers import TrainerControl
+from transformers import TrainerControl, TrainerState
 
 from easytx.config.model_args import ModelArgs
 from easytx.errors import ArgumentError
 from easytx.training import trainer
-from easytx.training.callbacks import BestModel, History, as_json
+from easytx.training.callbacks import BestModel, EpochSchedule, History, as_json
 
 from .conftest import STEPS, changed, weights
 
@@ -112,6 +112,16 @@ def test_old_checkpoints_of_another_training_make_room(classifier: Make, train_d
     model.train_model(train_df)
     model.train_model(train_df, args={"num_train_epochs": 1})
     assert [path.name for path in Path("outputs").glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "epoch"), [(None, 0), (0.0, 0), (0.25, 0), (1.0, 1), (1.75, 1), (3 * (1 / 3) * 2, 2)]
+)
+def test_the_order_of_rows_is_that_of_the_epoch(reached: float | None, epoch: int) -> None:
+    begun: list[int] = []
+    schedule = EpochSchedule(ModelArgs(), evaluates=False, set_epoch=begun.append)
+    schedule.on_epoch_begin(None, TrainerState(epoch=reached), TrainerControl())
+    assert begun == [epoch]
 
 
 # Early stopping
@@ -287,9 +297,11 @@ def test_the_loss_beside_an_evaluation_is_that_of_the_steps_since_the_last(
     classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame
 ) -> None:
     args = {"evaluate_during_training": True, "num_train_epochs": 2, "no_save": True}
-    each = classifier(**args, evaluate_during_training_steps=1).train_model(train_df, eval_df=eval_df)
+    each = classifier(**args, evaluate_during_training_steps=1, logging_steps=1)
+    each = each.train_model(train_df, eval_df=eval_df)
     some = classifier(**args, evaluate_during_training_steps=4).train_model(train_df, eval_df=eval_df)
     losses = each.training_details["train_loss"]
+    assert len(set(losses)) == 2 * STEPS
     # The first step of a training is always logged by itself.
     expected = [np.mean(losses[1:4]), np.mean(losses[4:])]
     assert some.training_details["train_loss"] == pytest.approx(expected, rel=1e-5)

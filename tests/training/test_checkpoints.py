@@ -203,7 +203,13 @@ def test_a_training_that_broke_off_goes_on_from_the_last_whole_checkpoint(
     ids=["its weights are there", "its weights are gone", "its weights are those of the checkpoint"],
 )
 def test_the_best_model_before_the_break_stays_the_best(
-    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, step: int, there: bool, expected: int
+    classifier: Make,
+    train_df: pd.DataFrame,
+    eval_df: pd.DataFrame,
+    warned: Callable[..., Any],
+    step: int,
+    there: bool,
+    expected: int,
 ) -> None:
     args = {**SAVING, **EVALUATING, "early_stopping_metric": "scripted", "overwrite_output_dir": True}
     first = classifier(**args)
@@ -212,12 +218,16 @@ def test_the_best_model_before_the_break_stays_the_best(
     if not there:
         shutil.rmtree("outputs/best_model")
     resumed = classifier(**args)
-    details = resumed.train_model(
-        train_df,
-        eval_df=eval_df,
-        scripted=_scripted([2, 4, 3] if step == 3 else [4, 3]),
-        resume_from_checkpoint=f"outputs/checkpoint-{step}",
+    script = _scripted([2, 4, 3] if step == 3 else [4, 3])
+    details, messages = warned(
+        lambda: resumed.train_model(
+            train_df, eval_df=eval_df, scripted=script, resume_from_checkpoint=f"outputs/checkpoint-{step}"
+        )
     )
+    message = (
+        "The best model so far, of step 3, is not where it was saved. The best from here on will be taken instead."
+    )
+    assert messages == ([message] if expected == 8 else [])
     assert details.training_details["scripted"] == [1, 2, 4, 3]
     assert (details.info["best_step"], details.info["best_score"]) == (expected, 1 if expected == 3 else 3)
     assert (changed(best, weights(resumed)) == set()) is (expected == 3)
@@ -227,7 +237,7 @@ def test_the_patience_goes_on_after_a_break(classifier: Make, train_df: pd.DataF
     stopping = {"use_early_stopping": True, "early_stopping_metric": "scripted", "early_stopping_patience": 4}
     args = {**SAVING, "evaluate_during_training": True, "evaluate_during_training_steps": 1, **stopping}
     classifier(**args).train_model(train_df, eval_df=eval_df, scripted=_scripted([1, 2, 2, 2, 2]))
-    resumed = classifier(**args, output_dir="resumed")
+    resumed = classifier(**args, output_dir="resumed", save_best_model=False)
     details = resumed.train_model(
         train_df, eval_df=eval_df, scripted=_scripted([3] * 9), resume_from_checkpoint="outputs/checkpoint-3"
     )

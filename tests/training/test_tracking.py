@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import wandb
+from transformers.integrations import integration_utils
 
 from easytx.config.model_args import ModelArgs
 from easytx.errors import MissingExtraError, NonFiniteLossError
-from easytx.training import tracking
-from easytx.training.tracking import reporters, tracked
+from easytx.training.tracking import Guard, reporters, tracked
 
 Make = Callable[..., Any]
 
@@ -22,65 +22,27 @@ has_tensorboard = importlib.util.find_spec("tensorboard") is not None
 
 
 @pytest.fixture
-def offline(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Return options for runs that wandb writes into the folder `tracking`, with as little beside them as it can."""
-    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
-    (tmp_path / "tracking").mkdir()
-    yield {"mode": "offline", "dir": str(tmp_path / "tracking"), "settings": settings}
-    if wandb.run is not None:
-        wandb.finish()
-
-
-@pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Return the list that calls of wandb are added to instead of being made."""
     made: list[tuple[str, dict[str, Any]]] = []
+
+    class Run:
+        dir = "tracking/run/files"
+
+        def define_metric(self, *_names: Any, **_options: Any) -> None:
+            pass
+
+        def finish(self, **options: Any) -> None:
+            made.append(("finish", options))
+
+    def init(**options: Any) -> Run:
+        made.append(("init", options))
+        return Run()
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(wandb, "run", None)
-    monkeypatch.setattr(wandb, "init", lambda **options: made.append(("init", options)))
-    monkeypatch.setattr(wandb, "finish", lambda **options: made.append(("finish", options)))
+    monkeypatch.setattr(wandb, "init", init)
     return made
-
-
-def _runs() -> list[Path]:
-    return [path for path in Path("tracking").rglob("offline-run-*") if path.is_dir()]
-
-
-def test_a_training_is_one_finished_run(
-    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, offline: dict[str, Any], tmp_path: Path
-) -> None:
-    model = classifier(
-        wandb_project="tests",
-        wandb_kwargs={**offline, "name": "a name", "config": {"mine": 1}},
-        evaluate_during_training=True,
-        evaluate_during_training_steps=2,
-        no_save=True,
-    )
-    seen: dict[str, Any] = {}
-
-    def look(_truth: Any, _predictions: Any) -> float:
-        seen.update(config=dict(wandb.run.config), project=wandb.run.project, name=wandb.run.name)
-        return 0.5
-
-    model.train_model(train_df, eval_data=eval_df, look=look)
-    assert wandb.run is None
-    assert len(_runs()) == 1
-    assert (seen["project"], seen["name"]) == ("tests", "a name")
-    expected = {"mine": 1, "learning_rate": 1e-3, "train_rows": len(train_df), "max_seq_length": 64}
-    assert {name: seen["config"][name] for name in expected} == expected
-    model.eval_model(eval_df, output_dir="scores")
-    assert wandb.run is None
-    assert len(_runs()) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"scores", "tracking"}
-
-
-def test_a_run_of_the_callers_is_used_and_left_open(
-    classifier: Make, train_df: pd.DataFrame, offline: dict[str, Any]
-) -> None:
-    run = wandb.init(project="mine", **offline)
-    classifier(wandb_project="tests", no_save=True).train_model(train_df)
-    assert wandb.run is run
-    assert "train/loss" in run.summary.keys()  # noqa: SIM118
-    assert len(_runs()) == 1
 
 
 def test_without_a_project_no_tracker_is_touched(
@@ -93,23 +55,40 @@ def test_without_a_project_no_tracker_is_touched(
 
 def test_a_run_is_finished_as_it_ended(calls: list[tuple[str, dict[str, Any]]]) -> None:
     args = ModelArgs(wandb_project="tests", wandb_kwargs={"project": "another", "config": {"b": 3}})
-    with tracked(args, config={"a": 1, "b": 2}, main_process=True):
-        assert calls == [("init", {"project": "another", "config": {"a": 1, "b": 3}})]
+    with tracked(args, config=lambda: {"a": 1, "b": 2}, main_process=True):
+        assert calls == [("init", {"project": "another", "config": {"a": 1, "b": 3}, "mode": "offline"})]
     assert calls[1:] == [("finish", {"exit_code": 0})]
     with (
         pytest.raises(NonFiniteLossError),
-        tracked(ModelArgs(wandb_project="tests"), config={}, main_process=True),
+        tracked(ModelArgs(wandb_project="tests"), config=dict, main_process=True),
     ):
         raise NonFiniteLossError("nan")
-    assert calls[2:] == [("init", {"project": "tests", "config": {}}), ("finish", {"exit_code": 1})]
+    assert calls[2:] == [
+        ("init", {"project": "tests", "config": {}, "mode": "offline"}),
+        ("finish", {"exit_code": 1}),
+    ]
 
 
 def test_only_the_main_process_reports(calls: list[Any]) -> None:
-    with tracked(ModelArgs(wandb_project="tests"), config={}, main_process=False):
+    with tracked(ModelArgs(wandb_project="tests"), config=dict, main_process=False):
         pass
-    with tracked(ModelArgs(), config={}, main_process=True):
+    with tracked(ModelArgs(), config=dict, main_process=True):
         pass
     assert calls == []
+
+
+def test_what_ends_a_run_from_outside_is_no_error_of_the_tracker() -> None:
+    told: list[Exception] = []
+    with Guard(told.append):
+        raise ValueError("from the tracker")
+    assert [str(error) for error in told] == ["from the tracker"]
+    with pytest.raises(KeyboardInterrupt), Guard(told.append):
+        raise KeyboardInterrupt
+    # So an agent ends a run that its server has given up.
+    with pytest.raises(Exception, match=r"^$") as caught, Guard(told.append):
+        raise Exception
+    assert type(caught.value) is Exception
+    assert len(told) == 1
 
 
 def test_tensorboard_is_off_unless_it_has_a_folder() -> None:
@@ -120,7 +99,7 @@ def test_tensorboard_is_off_unless_it_has_a_folder() -> None:
 def test_tensorboard_has_to_be_installed(
     classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "is_tensorboard_available", lambda: False)
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: False)
     message = r"^tensorboard_dir needs the package 'tensorboard'\. Install it with: pip install tensorboard$"
     with pytest.raises(MissingExtraError, match=message):
         classifier(tensorboard_dir="board").train_model(train_df)
@@ -138,7 +117,7 @@ def test_tensorboard_is_told_its_folder(
 ) -> None:
     folders: list[str] = []
 
-    class Reporter(tracking.TensorBoardCallback):
+    class Reporter(integration_utils.TensorBoardCallback):
         def __init__(self) -> None:
             self.tb_writer = None
             self.logging_dir = None
@@ -149,8 +128,8 @@ def test_tensorboard_is_told_its_folder(
         def on_log(self, *_args: Any, **_kwargs: Any) -> None:
             pass
 
-    monkeypatch.setattr(tracking, "is_tensorboard_available", lambda: True)
-    monkeypatch.setattr(tracking, "TensorBoardCallback", Reporter)
+    monkeypatch.setattr(integration_utils, "is_tensorboard_available", lambda: True)
+    monkeypatch.setattr(integration_utils, "TensorBoardCallback", Reporter)
     details = classifier(tensorboard_dir="board", no_save=True).train_model(train_df)
     assert folders == ["board"]
     assert details.info["trackers"] == ["tensorboard"]

@@ -134,8 +134,10 @@ def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step(
     )
     with pytest.raises(NonFiniteLossError, match=rf"^{re.escape(message)}$"):
         model.train_model(train_df)
-    assert not model.model._is_accelerate_prepared
     assert not (Path("outputs") / "model.safetensors").exists()
+    # The next training begins with sound weights again.
+    better = {"learning_rate": 1e-3, "max_grad_norm": 1.0}
+    assert math.isfinite(model.train_model(train_df, args=better).training_details)
 
 
 # Seeds
@@ -270,6 +272,14 @@ def test_wrong_arguments_are_refused_before_the_weights_are_loaded(
     for args in ({"trainer_kwargs": {"nonsense": 1}}, {"optimizer": "Adamm"}, {"scheduler": "liner"}):
         with pytest.raises(ArgumentError):
             classifier(no_save=True, **args).train_model(train_df)
+
+
+def test_rows_for_an_evaluation_that_is_not_wanted_are_a_mistake(
+    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame
+) -> None:
+    message = "eval_df is not used: to evaluate while training, set evaluate_during_training=True in args."
+    with pytest.warns(UserWarning, match=rf"^{re.escape(message)}$"):
+        classifier(no_save=True).train_model(train_df, eval_df=eval_df)
 
 
 def test_evaluation_while_training_needs_rows(classifier: Make, train_df: pd.DataFrame) -> None:
