@@ -19,6 +19,7 @@ _PUBLIC = {
     "QuestionAnsweringModel": "easytx.question_answering",
     "errors": "easytx.errors",
     "global_args": "easytx.config.global_args",
+    "link_model": "easytx.training.tracking_artifacts",
     "load": "easytx.core.registry",
     "samples": "easytx.data.samples",
     "sweep": "easytx.core.sweep",
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "errors",
     "global_args",
+    "link_model",
     "load",
     "samples",
     "sweep",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from easytx.data import samples
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
+    from easytx.training.tracking_artifacts import link_model
 
 
 def __getattr__(name: str) -> Any:

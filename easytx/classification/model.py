@@ -14,6 +14,7 @@ from typing_extensions import override
 from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
 from easytx.classification.data import Answers
+from easytx.classification.judging import judged
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.labelled import LabelledModel
@@ -24,6 +25,7 @@ from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
 from easytx.metrics.classification import classification_scores, per_class_table, regression_scores
 from easytx.training.inference import Outputs
+from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
 
 
@@ -54,17 +56,10 @@ class ClassificationModel(LabelledModel):
         **kwargs: Any,
     ) -> None:
         """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
+        tokenizer = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
+        device: dict[str, Any] = {"use_cuda": use_cuda, "cuda_device": cuda_device}
         super().__init__(
-            model_type,
-            model_name,
-            tokenizer_type=tokenizer_type,
-            tokenizer_name=tokenizer_name,
-            num_labels=num_labels,
-            weight=weight,
-            args=args,
-            use_cuda=use_cuda,
-            cuda_device=cuda_device,
-            **kwargs,
+            model_type, model_name, num_labels=num_labels, weight=weight, args=args, **tokenizer, **device, **kwargs
         )
         if self.args["regression"]:
             self.labels, self.num_labels = None, 1
@@ -130,6 +125,10 @@ class ClassificationModel(LabelledModel):
         differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
         wrong = rules.wrong_examples(frame, self.columns.texts_in(frame), np.flatnonzero(differs))
         return EvalResult(result, self.raw(answers), wrong, frame, self.table(truth, answers))
+
+    @override
+    def judged(self, answers: Answers, data: TaskData) -> Judged:
+        return judged(self, answers, data)
 
     def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
         """Return precision, recall, F1 and support of each label."""

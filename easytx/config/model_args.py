@@ -202,6 +202,15 @@ class ModelArgs(ArgsObject):
         default=None, help="Weights & Biases project; None for no tracking.", in_global_args=True
     )
     wandb_kwargs: dict[str, Any] = arg(default={}, help="Arguments for wandb.init.", in_global_args=True)
+    wandb_log_predictions: int = arg(
+        default=0, help="Rows of eval_df shown with their predictions at each evaluation; 0 sends no text.", low=0
+    )
+    wandb_log_predictions_freq: int = arg(default=1, help="Evaluations between such tables.", low=1)
+    wandb_log_model: str | None = arg(
+        default=None,
+        help="Weights sent as artifacts: at the end, or checkpoints too; None reads WANDB_LOG_MODEL.",
+        choices=("false", "end", "checkpoint"),
+    )
     tensorboard_dir: str | None = arg(default=None, help="Folder for TensorBoard; None for none.", in_global_args=True)
     report_to: list[str] = arg(default=[], help="Further trackers, by the names of transformers' report_to.")
 

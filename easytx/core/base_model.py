@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from easytx.data.prepared import TaskData
     from easytx.training.inference import Outputs
+    from easytx.training.judged import Judged
     from easytx.training.losses import LossFunction
 
 
@@ -80,6 +81,10 @@ class BaseModel(CheckpointedModel):
         """Return a loss in place of the model's own, or None."""
         return None
 
+    def judged(self, answers: Any, data: TaskData) -> Judged | None:
+        """Return answers to labelled rows as trackers show them, or None for scores only."""
+        return None
+
     # The lifecycle
 
     def train_model(
@@ -102,8 +107,8 @@ class BaseModel(CheckpointedModel):
             eval_data: Rows to evaluate on while training, with `evaluate_during_training`.
             verbose: False logs nothing.
             **kwargs: Custom metrics as `name=function(truth, predictions)`; `text_column=`, `labels_column=` ... where
-                column names differ; `eval_df=`; `resume_from_checkpoint=` True or a folder; `callbacks=`, a list of
-                transformers' TrainerCallback.
+                column names differ; `eval_df=`; `resume_from_checkpoint=` True, a folder, or an artifact
+                `wandb:entity/project/name:alias`; `callbacks=`, a list of transformers' TrainerCallback.
 
         Raises:
             DataError: If something is wrong with the rows.
@@ -147,24 +152,25 @@ class BaseModel(CheckpointedModel):
             output_dir: Where to write; instead of `args.output_dir`.
             verbose: False shows no bar.
             silent: True shows no bar.
-            wandb_log: Whether a run that is open gets the scores.
+            wandb_log: False keeps the scores from the tracker's run.
             **kwargs: Custom metrics and column names as for `train_model`.
 
         Raises:
             DataError: If something is wrong with the rows.
         """
         from easytx.core.running import is_main_process
-        from easytx.training.tracking import log_scores
+        from easytx.core.tracking import record_evaluation
 
         call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all())
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():
             self.write(Path(output_dir or self.args.output_dir), result, answers, data)
-            if wandb_log:
-                log_scores(result)
         self.results = result
-        return self.evaluation(result, answers, data)
+        evaluation = self.evaluation(result, answers, data)
+        if wandb_log and is_main_process():
+            record_evaluation(self, result, evaluation, answers, data)
+        return evaluation
 
     def predict(self, to_predict: Any, **kwargs: Any) -> Any:
         """Answer for each row, in order.

@@ -13,6 +13,7 @@ from easytx.config.model_args import ModelArgs
 from easytx.core import loading, saving
 from easytx.errors import ArgumentError, CheckpointError
 from easytx.training.precision import mixed_precision, resolve_device
+from easytx.training.tracking_record import RunRecord, read_run
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,8 @@ class CheckpointedModel:
         results: The scores of the last evaluation.
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
+        is_sweeping: Whether a sweep has chosen arguments.
+        run_record: The tracker's run that it was trained in, here or before it was saved.
     """
 
     args_class: ClassVar[type[ModelArgs]] = ModelArgs
@@ -101,7 +104,24 @@ class CheckpointedModel:
         self.results: dict[str, Any] = {}
         self.trained = False
         self.head_seed = self.args.manual_seed or 0
+        self.is_sweeping = sweep_config is not None
+        self.run_record: RunRecord | None = read_run(self._source)
         self._model: Any = None
+
+    @property
+    def wandb_run_id(self) -> str | None:
+        """The id of the Weights & Biases run that the model was trained in."""
+        return None if self.run_record is None else self.run_record.id
+
+    @property
+    def wandb_run_name(self) -> str | None:
+        """The name of that run; None for one that the server has not named."""
+        return None if self.run_record is None else self.run_record.name
+
+    @property
+    def wandb_url(self) -> str | None:
+        """Where that run is shown; None for one that is on this machine only."""
+        return None if self.run_record is None else self.run_record.url
 
     @property
     def model(self) -> Any:
@@ -139,6 +159,7 @@ class CheckpointedModel:
             args=self.args,
             results=results or self.results,
             labels=None if self.labels is None else self.labels.names,
+            run=self.run_record,
         )
 
     def save_model_args(self, output_dir: str | Path) -> Path:

@@ -19,6 +19,7 @@ from easytx.core.calls import Call
 from easytx.core.loading import quiet
 from easytx.core.results import TrainResult
 from easytx.core.saving import check_output_dir, save_model, write_results
+from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, NonFiniteLossError
@@ -27,7 +28,8 @@ from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
 from easytx.training.precision import describe
-from easytx.training.tracking import log_scores, reporters, tracked
+from easytx.training.tracking import reporters, tracked
+from easytx.training.tracking_record import read_run
 from easytx.training.trainer import EasyTrainer
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         DataError: If something is wrong with the rows; nothing has been loaded or written then.
     """
     args = model.args
-    resume = to_resume(call.options.get("resume_from_checkpoint"), output_dir)
+    wanted = local_checkpoint(call.options.get("resume_from_checkpoint"), on_cpu=model.device.type == "cpu")
+    resume = to_resume(wanted, output_dir)
     if resume is None and not args.no_save:
         check_output_dir(output_dir, overwrite=args.overwrite_output_dir)
     if args.evaluate_during_training and call.evaluation is None:
@@ -108,23 +111,37 @@ class _Run:
         self.model.head_seed = self.settings.seed
         network = self.model.model
         self.trainer = self._trainer(network)
-        config = {name: value for name, value in self.args.to_dict().items() if name != "wandb_kwargs"}
-        config |= self._description()
-        main = self.trainer.is_world_process_zero()
-        with tracked(self.args, config=config, main_process=main), _frozen(network, self.args):
-            try:
-                output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-            except NonFiniteLossError:
-                if not self.model.trained:
-                    # Its weights are spoilt; the next training begins with those of the checkpoint again.
-                    self.model.model = None
-                raise
-            finally:
-                self.trainer.release()
-        self.model.trained = True
-        self._restore_best()
-        if self.writes:
-            self._save(self.output_dir, self.best.best or {})
+        self.report = TrackedTraining(self.model, self.train_data, self._description())
+        with tracked(
+            self.args,
+            config=self.report.configuration,
+            main_process=self.trainer.is_world_process_zero(),
+            earlier=None if resume is None else read_run(resume),
+            sweeping=self.model.is_sweeping,
+        ) as tracker:
+            self.report.tracker = tracker
+            self.model.run_record = tracker.record()
+            for callback in self.report.callbacks(evaluates=self.held_out is not None):
+                self.trainer.add_callback(callback)
+            with _frozen(network, self.args):
+                try:
+                    output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+                except NonFiniteLossError:
+                    if not self.model.trained:
+                        # Its weights are spoilt; the next training begins with those of the checkpoint again.
+                        self.model.model = None
+                    raise
+                finally:
+                    self.trainer.release()
+                    self.report.unwatch()
+                    self.model.run_record = tracker.record()
+            self.model.trained = True
+            self._restore_best()
+            self.report.concluded(self.best.best, self.best.best_step)
+            if self.writes:
+                self._save(self.output_dir, self.best.best or {})
+            self.report.saved(self.output_dir if self.writes else None)
+            self.model.run_record = tracker.record()
         self.trainer.accelerator.wait_for_everyone()
         details = dict(self.history.scores) if self.held_out is not None else output.training_loss
         info = {**self._description(), "seconds": time.monotonic() - started}
@@ -168,12 +185,13 @@ class _Run:
 
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
-        result, _ = self.model.evaluated(self._held_out(), self.metrics, show=show)
-        step = self.trainer.state.global_step
-        self.history.add(step, result)
-        if self.args.wandb_project and self.trainer.is_world_process_zero():
-            log_scores({"global_step": step, "train_loss": self.history.last_loss, **result})
-        self.best.add(step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
+        data = self._held_out()
+        result, answers = self.model.evaluated(data, self.metrics, show=show)
+        state = self.trainer.state
+        self.history.add(state.global_step, result)
+        self.best.add(state.global_step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
+        is_best = self.best.best_step == state.global_step
+        self.report.evaluated(state, self.history.last_loss, result, answers, data, is_best=is_best)
         return result
 
     def _held_out(self) -> TaskData:
@@ -183,6 +201,7 @@ class _Run:
 
     def _save(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
         names = None if self.model.labels is None else self.model.labels.names
+        self.model.run_record = self.report.tracker.record()
         save_model(
             folder,
             model=self.model.model,
@@ -190,6 +209,7 @@ class _Run:
             args=self.args,
             results=results,
             labels=names,
+            run=self.model.run_record,
         )
 
     def _keep_best(self, result: dict[str, Any]) -> None:

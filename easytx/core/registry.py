@@ -33,13 +33,18 @@ def load(folder: str | Path, **kwargs: Any) -> Any:
     """Return the model saved in a folder, as the class that wrote it.
 
     Args:
-        folder: What `output_dir` or `best_model_dir` was.
+        folder: What `output_dir` or `best_model_dir` was; or a model that was sent to Weights & Biases, as
+            `wandb:entity/project/name:alias`, which is downloaded.
         **kwargs: For the class's constructor, such as `args` or `use_cuda`.
 
     Raises:
         ModelNotFoundError: If the folder holds no model.
         CheckpointError: If it does not say which class wrote it.
     """
+    if str(folder).startswith("wandb:"):
+        from easytx.training.tracking_artifacts import fetched
+
+        folder = fetched(str(folder))
     if not (Path(folder) / "config.json").is_file():
         raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
     name = read_saved(folder).get("model_class")

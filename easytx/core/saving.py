@@ -13,6 +13,7 @@ import numpy as np
 from easytx.config.model_args import ModelArgs
 from easytx.core.loading import quiet
 from easytx.errors import OutputDirError
+from easytx.training.tracking_record import RunRecord, write_run
 
 # Traces of where a tokenizer was loaded from, which mislead whoever loads it next.
 _TOKENIZER_TRACES = (
@@ -49,6 +50,7 @@ def save_model(
     args: ModelArgs,
     results: Mapping[str, Any] | None = None,
     labels: list[str] | None = None,
+    run: RunRecord | None = None,
 ) -> Path:
     """Write a model folder that easytx and transformers can open.
 
@@ -59,6 +61,7 @@ def save_model(
         args: Written as `model_args.json`.
         results: Scores for the card.
         labels: Label names for the card.
+        run: The tracker's run that it was trained in.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +70,7 @@ def save_model(
             model.save_pretrained(folder)
     _save_tokenizer(tokenizer, folder)
     args.save(folder)
+    write_run(folder, run)
     (folder / "README.md").write_text(_card(model, args, results or {}, labels or []), encoding="utf-8")
     return folder
 

@@ -24,11 +24,12 @@ from easytx.data.prepared import TaskData
 from easytx.data.tokenise import window_overlap
 from easytx.metrics.sequence import entity_scores
 from easytx.ner import data as rules
-from easytx.ner import reading, windows
+from easytx.ner import judging, reading, windows
 from easytx.ner.args import NERArgs
 from easytx.ner.data import Answers
 from easytx.ner.results import NEREvalResult, append_report, evaluation, prediction
 from easytx.training.inference import Outputs, trimmed
+from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
 
 
@@ -125,6 +126,10 @@ class NERModel(LabelledModel):
     @override
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> NEREvalResult:
         return evaluation(result, data.frame, answers)
+
+    @override
+    def judged(self, answers: Answers, data: TaskData) -> Judged:
+        return judging.judged(answers, data.frame, self.known_labels())
 
     @override
     def predict(self, to_predict: Any, split_on_space: bool = True, **kwargs: Any) -> Any:

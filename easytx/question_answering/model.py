@@ -22,11 +22,13 @@ from easytx.data.frames import Columns
 from easytx.data.prepared import TaskData
 from easytx.metrics.spans import answer_overlap, squad_scores
 from easytx.question_answering.args import QuestionAnsweringArgs
+from easytx.question_answering.judging import judged
 from easytx.question_answering.reading import as_questions, repair_answers
 from easytx.question_answering.results import QAEvalResult, by_id, with_answers, write_answers
 from easytx.question_answering.spans import SpanPrediction, best_spans
 from easytx.question_answering.windows import encode_windows
 from easytx.training.inference import Outputs, trimmed
+from easytx.training.judged import Judged
 
 Answers = list[SpanPrediction]
 
@@ -125,6 +127,10 @@ class QuestionAnsweringModel(BaseModel):
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> QAEvalResult:
         _, texts = answer_overlap(*by_id(answers, data.frame))
         return QAEvalResult(result, texts, with_answers(answers, data.frame))
+
+    @override
+    def judged(self, answers: Answers, data: TaskData) -> Judged:
+        return judged(answers, data.frame)
 
     @override
     def write(self, folder: Path, result: dict[str, Any], answers: Answers, data: TaskData) -> None:

@@ -169,7 +169,10 @@ def training_arguments(
         "model_device": str(device),
         "seed": seed,
         "data_seed": seed,
-        "report_to": [name for name in trackers(args) if name != "tensorboard" or not args.tensorboard_dir],
+        # These two are told of the training by callbacks of ours.
+        "report_to": [
+            name for name in trackers(args) if name != "wandb" and (name != "tensorboard" or not args.tensorboard_dir)
+        ],
         "logging_first_step": True,
         "disable_tqdm": not show,
         # A non-finite loss is an error of ours, not a gap in the log.

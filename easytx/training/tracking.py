@@ -1,54 +1,225 @@
-"""Trackers: one run from start to finish, and where it is written."""
+"""Trackers: one run from start to finish, where it is written, and never in the way of the training."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Mapping
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from easytx.config.model_args import ModelArgs
 from easytx.errors import MissingExtraError
+from easytx.training.tracking_mode import decided_mode, init_options, is_wanted
+from easytx.training.tracking_record import RunRecord
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+logger = logging.getLogger(__name__)
+
+STEP = "train/global_step"
+
+# What wandb.init is not given when a run goes on: how it was begun.
+_BEGINNING = ("fork_from", "resume_from", "config")
+
+
+class Guard:
+    """A context in which an error is told, at most once, and goes no further.
+
+    Not an `except` clause of any kind of error: whatever a tracker raises has to end here, but only that.
+
+    Args:
+        told: Called with the error.
+    """
+
+    def __init__(self, told: Callable[[Exception], None]) -> None:
+        self.told = told
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Swallow an error, but not what ends the program, nor how wandb's agent ends a run: a bare Exception."""
+        if not isinstance(error, Exception) or (type(error) is Exception and not error.args):
+            return False
+        self.told(error)
+        return True
+
+
+class Tracker:
+    """A run of Weights & Biases, or nothing at all; no method of it raises.
+
+    Attributes:
+        run: wandb's run; None where nothing is tracked.
+        owned: Whether it was opened here, and so is finished here.
+    """
+
+    def __init__(self) -> None:
+        self.run: Any = None
+        self.owned = False
+        self.failed = False
+        self.folder: str | None = None
+        self.global_step = 0
+        self._first_step: int | None = None
+        self._warned = False
+        self._record: RunRecord | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a run that takes what it is given."""
+        return self.run is not None and not self.failed and not getattr(self.run, "disabled", False)
+
+    def open(self, args: ModelArgs, config: Callable[[], Mapping[str, Any]], earlier: RunRecord | None) -> None:
+        """Take the run that is open, go on with an earlier one, or begin one."""
+        with self.guard("everything about this run", ends=True):
+            try:
+                import wandb
+            except ImportError:
+                self.failed = True
+                self._warn("wandb is not installed, so this run is not recorded", "Install it with: pip install wandb")
+                return
+            if wandb.run is not None:
+                self.run = wandb.run
+                self.folder = _folder(self.run)
+                if self.is_on:
+                    self.run.config.update(dict(config()), allow_val_change=True)
+                    self._define(("train/*", "eval/*", "test/*"))
+                return
+            self._begin(wandb, init_options(args), config, earlier)
+
+    def _begin(
+        self,
+        wandb: Any,
+        options: dict[str, Any],
+        config: Callable[[], Mapping[str, Any]],
+        earlier: RunRecord | None,
+    ) -> None:
+        if earlier is None:
+            mode, reason = decided_mode(wandb, options)
+            options["config"] = {**config(), **(options.get("config") or {})}
+        else:
+            # A run stays where it was begun: what is sent later has to follow what was kept in a folder.
+            mode, reason = ("offline", None) if earlier.mode == "offline" else decided_mode(wandb, options)
+            where = {"id": earlier.id, "project": earlier.project, "entity": earlier.entity, "resume": "allow"}
+            options = {k: v for k, v in options.items() if k not in _BEGINNING}
+            options |= {name: value for name, value in where.items() if value is not None}
+        if mode is not None:
+            options["mode"] = mode
+        if options.get("settings") is not None:
+            # wandb writes the run's id into it, which the next run would take over.
+            options["settings"] = copy.copy(options["settings"])
+        self.run = wandb.init(**options)
+        self.owned = True
+        self.folder = _folder(self.run)
+        if earlier is not None and mode == "offline":
+            self._first_step = earlier.step
+        if reason is not None:
+            self._warn(f"{reason}, so this run is not on the server, only in {self.folder}", self._later())
+        if self.is_on:
+            self._define(("*",))
+
+    def _define(self, names: tuple[str, ...]) -> None:
+        self.run.define_metric(STEP)
+        for name in names:
+            self.run.define_metric(name, step_metric=STEP, step_sync=True)
+
+    def log(self, row: Mapping[str, Any], what: str = "metrics") -> None:
+        """Add a row to the history, at the optimiser step that was told last."""
+        if not self.is_on:
+            return
+        with self.guard(what, ends=what == "metrics"):
+            step, self._first_step = self._first_step, None
+            self.run.log({STEP: self.global_step, **row}, **({} if step is None else {"step": step}))
+
+    def summarise(self, values: Mapping[str, Any]) -> None:
+        """Set values of the summary."""
+        if self.is_on:
+            with self.guard("the summary"):
+                self.run.summary.update(dict(values))
+
+    def record(self) -> RunRecord | None:
+        """Return which run this is; None where nothing is tracked."""
+        if self.is_on:
+            with self.guard("the run's id"):
+                run = self.run
+                # Asked for the URL of a run that has none, wandb prints a warning.
+                offline = bool(getattr(run, "offline", False))
+                self._record = RunRecord(
+                    id=run.id,
+                    name=run.name,
+                    url=None if offline else run.url,
+                    project=run.project,
+                    entity=run.entity or None,
+                    mode="offline" if offline else "online",
+                    step=int(run.step),
+                    global_step=self.global_step,
+                )
+        return RunRecord(None) if self.failed and self._record is None else self._record
+
+    def close(self, exit_code: int) -> None:
+        """Finish the run if it was opened here."""
+        if self.run is not None and self.owned:
+            with self.guard("the end of the run"):
+                self.run.finish(exit_code=exit_code)
+        self.run = None
+
+    def guard(self, what: str, *, ends: bool = False) -> Guard:
+        """Return a context that keeps errors of the tracker from the training.
+
+        Args:
+            what: What is not recorded if there is one.
+            ends: Whether nothing else is recorded after one.
+        """
+
+        def told(error: Exception) -> None:
+            self.failed = self.failed or ends
+            lost = "everything from here on" if ends and self.run is not None else what
+            self._warn(f"{lost} will be missing from the run ({type(error).__name__}: {error})", self._later())
+
+        return Guard(told)
+
+    def _later(self) -> str:
+        return "" if self.folder is None else f"Send what is recorded with: wandb sync {self.folder}"
+
+    def _warn(self, problem: str, remedy: str) -> None:
+        level = logging.DEBUG if self._warned else logging.WARNING
+        logger.log(level, "Weights & Biases: %s. Training is not affected. %s", problem, remedy)
+        self._warned = True
+
 
 @contextlib.contextmanager
-def tracked(args: ModelArgs, *, config: Mapping[str, Any], main_process: bool) -> Iterator[None]:
-    """Keep a Weights & Biases run open while the block runs, when `wandb_project` is set.
+def tracked(
+    args: ModelArgs,
+    *,
+    config: Callable[[], Mapping[str, Any]],
+    main_process: bool,
+    earlier: RunRecord | None = None,
+    sweeping: bool = False,
+) -> Iterator[Tracker]:
+    """Keep a Weights & Biases run open while the block runs, where one is wanted.
 
     A run that the caller has opened is used and left open; a run opened here is finished here, with exit code 1
-    after an exception.
+    after an exception. Whatever goes wrong with it is a warning, never an error.
 
     Args:
         args: `wandb_project` switches it on, `wandb_kwargs` goes to `wandb.init`.
-        config: The hyperparameters of the run.
+        config: Returns the hyperparameters of the run.
         main_process: Whether this process is the one that reports.
+        earlier: The run to go on with.
+        sweeping: Whether the arguments come from a sweep, which is tracked without a project too.
     """
-    if not args.wandb_project or not main_process:
-        yield
-        return
-    import wandb
-
-    if wandb.run is not None:
-        yield
-        return
-    options = {"project": args.wandb_project, **args.wandb_kwargs}
-    wandb.init(**options | {"config": {**config, **(options.get("config") or {})}})
+    tracker = Tracker()
+    if main_process and is_wanted(args, sweeping=sweeping):
+        tracker.open(args, config, earlier)
     exit_code = 1
     try:
-        yield
+        yield tracker
         exit_code = 0
     finally:
-        wandb.finish(exit_code=exit_code)
-
-
-def log_scores(scores: Mapping[str, Any]) -> None:
-    """Add scores, under their own names, to the Weights & Biases run that is open; without one do nothing."""
-    wandb: Any = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.log({name: value for name, value in scores.items() if isinstance(value, (int, float))})
+        tracker.close(exit_code)
 
 
 def reporters(args: ModelArgs) -> list[TrainerCallback]:
@@ -68,3 +239,9 @@ def reporters(args: ModelArgs) -> list[TrainerCallback]:
     reporter = integration_utils.TensorBoardCallback()
     reporter.logging_dir = args.tensorboard_dir
     return [reporter]
+
+
+def _folder(run: Any) -> str | None:
+    """Return where wandb keeps a run on disk."""
+    folder = getattr(run, "dir", None)
+    return str(Path(folder).resolve().parent) if folder else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import wandb
 from transformers.integrations import integration_utils
 
 from easytx.config.model_args import ModelArgs
-from easytx.core import fitting
 from easytx.errors import MissingExtraError, NonFiniteLossError
-from easytx.training.tracking import log_scores, reporters, tracked
+from easytx.training.tracking import Guard, reporters, tracked
 
 Make = Callable[..., Any]
 
@@ -23,96 +22,27 @@ has_tensorboard = importlib.util.find_spec("tensorboard") is not None
 
 
 @pytest.fixture
-def offline(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Return options for runs that wandb writes into the folder `tracking`, with as little beside them as it can."""
-    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
-    (tmp_path / "tracking").mkdir()
-    yield {"mode": "offline", "dir": str(tmp_path / "tracking"), "settings": settings}
-    if wandb.run is not None:
-        wandb.finish()
-
-
-@pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Return the list that calls of wandb are added to instead of being made."""
     made: list[tuple[str, dict[str, Any]]] = []
+
+    class Run:
+        dir = "tracking/run/files"
+
+        def define_metric(self, *_names: Any, **_options: Any) -> None:
+            pass
+
+        def finish(self, **options: Any) -> None:
+            made.append(("finish", options))
+
+    def init(**options: Any) -> Run:
+        made.append(("init", options))
+        return Run()
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(wandb, "run", None)
-    monkeypatch.setattr(wandb, "init", lambda **options: made.append(("init", options)))
-    monkeypatch.setattr(wandb, "finish", lambda **options: made.append(("finish", options)))
+    monkeypatch.setattr(wandb, "init", init)
     return made
-
-
-def _runs() -> list[Path]:
-    return [path for path in Path("tracking").rglob("offline-run-*") if path.is_dir()]
-
-
-def test_a_training_is_one_finished_run(
-    classifier: Make,
-    train_df: pd.DataFrame,
-    eval_df: pd.DataFrame,
-    offline: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = classifier(
-        wandb_project="tests",
-        wandb_kwargs={**offline, "name": "a name", "config": {"mine": 1}},
-        evaluate_during_training=True,
-        evaluate_during_training_steps=2,
-        no_save=True,
-    )
-    seen: dict[str, Any] = {}
-
-    def look(_truth: Any, _predictions: Any) -> float:
-        seen.update(config=dict(wandb.run.config), project=wandb.run.project, name=wandb.run.name)
-        return 0.5
-
-    logged: list[dict[str, Any]] = []
-
-    def log(scores: dict[str, Any]) -> None:
-        log_scores(scores)
-        logged.append(scores)
-        seen.update(summary=wandb.run.summary["mcc"])
-
-    monkeypatch.setattr(fitting, "log_scores", log)
-    details = model.train_model(train_df, eval_data=eval_df, look=look)
-    assert wandb.run is None
-    for name in ("global_step", "train_loss", "eval_loss", "mcc"):
-        assert [scores[name] for scores in logged] == details.training_details[name]
-    assert seen["summary"] == details.training_details["mcc"][-1]
-    assert len(_runs()) == 1
-    assert (seen["project"], seen["name"]) == ("tests", "a name")
-    expected = {"mine": 1, "learning_rate": 1e-3, "train_rows": len(train_df), "max_seq_length": 64}
-    assert {name: seen["config"][name] for name in expected} == expected
-    model.eval_model(eval_df, output_dir="scores")
-    assert wandb.run is None
-    assert len(_runs()) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"scores", "tracking"}
-
-
-def test_a_run_of_the_callers_is_used_and_left_open(
-    classifier: Make, train_df: pd.DataFrame, offline: dict[str, Any]
-) -> None:
-    run = wandb.init(project="mine", **offline)
-    classifier(wandb_project="tests", no_save=True).train_model(train_df)
-    assert wandb.run is run
-    assert "train/loss" in run.summary.keys()  # noqa: SIM118
-    assert len(_runs()) == 1
-
-
-def test_scores_go_to_the_run_under_their_own_names(
-    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logged: list[dict[str, Any]] = []
-    model = classifier(evaluate_during_training=True, evaluate_during_training_steps=2, no_save=True)
-    monkeypatch.setattr(wandb, "log", logged.append)
-    log_scores({"mcc": 0.5})
-    model.train_model(train_df, eval_df=eval_df)
-    monkeypatch.setattr(wandb, "run", object())
-    model.eval_model(eval_df, wandb_log=False)
-    assert logged == []
-    result = model.eval_model(eval_df, words=lambda _truth, _predictions: "no number").result
-    assert logged == [{name: value for name, value in result.items() if name != "words"}]
 
 
 def test_without_a_project_no_tracker_is_touched(
@@ -125,23 +55,40 @@ def test_without_a_project_no_tracker_is_touched(
 
 def test_a_run_is_finished_as_it_ended(calls: list[tuple[str, dict[str, Any]]]) -> None:
     args = ModelArgs(wandb_project="tests", wandb_kwargs={"project": "another", "config": {"b": 3}})
-    with tracked(args, config={"a": 1, "b": 2}, main_process=True):
-        assert calls == [("init", {"project": "another", "config": {"a": 1, "b": 3}})]
+    with tracked(args, config=lambda: {"a": 1, "b": 2}, main_process=True):
+        assert calls == [("init", {"project": "another", "config": {"a": 1, "b": 3}, "mode": "offline"})]
     assert calls[1:] == [("finish", {"exit_code": 0})]
     with (
         pytest.raises(NonFiniteLossError),
-        tracked(ModelArgs(wandb_project="tests"), config={}, main_process=True),
+        tracked(ModelArgs(wandb_project="tests"), config=dict, main_process=True),
     ):
         raise NonFiniteLossError("nan")
-    assert calls[2:] == [("init", {"project": "tests", "config": {}}), ("finish", {"exit_code": 1})]
+    assert calls[2:] == [
+        ("init", {"project": "tests", "config": {}, "mode": "offline"}),
+        ("finish", {"exit_code": 1}),
+    ]
 
 
 def test_only_the_main_process_reports(calls: list[Any]) -> None:
-    with tracked(ModelArgs(wandb_project="tests"), config={}, main_process=False):
+    with tracked(ModelArgs(wandb_project="tests"), config=dict, main_process=False):
         pass
-    with tracked(ModelArgs(), config={}, main_process=True):
+    with tracked(ModelArgs(), config=dict, main_process=True):
         pass
     assert calls == []
+
+
+def test_what_ends_a_run_from_outside_is_no_error_of_the_tracker() -> None:
+    told: list[Exception] = []
+    with Guard(told.append):
+        raise ValueError("from the tracker")
+    assert [str(error) for error in told] == ["from the tracker"]
+    with pytest.raises(KeyboardInterrupt), Guard(told.append):
+        raise KeyboardInterrupt
+    # So an agent ends a run that its server has given up.
+    with pytest.raises(Exception, match=r"^$") as caught, Guard(told.append):
+        raise Exception
+    assert type(caught.value) is Exception
+    assert len(told) == 1
 
 
 def test_tensorboard_is_off_unless_it_has_a_folder() -> None:
