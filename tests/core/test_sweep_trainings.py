@@ -74,13 +74,11 @@ def _agent(
 
     def agent(sweep_id: str, function: Callable[[], Any], **options: Any) -> None:
         assert sweep_id == "a-sweep"
-        os.environ["WANDB_SWEEP_ID"] = sweep_id
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep_id)
         for _ in configs[: options.get("count")]:
             with contextlib.suppress(Exception):
                 function()
 
-    # So that it is taken back after the test.
-    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     monkeypatch.setattr(wandb, "sweep", lambda *_, **__: "a-sweep")
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(wandb, "agent", agent)
