@@ -34,6 +34,10 @@ class BaseModel(CheckpointedModel):
 
     columns: ClassVar[Columns] = Columns()
     predict_options: ClassVar[tuple[str, ...]] = ()
+    # Columns of a dataset that the collator reads besides those that the network takes.
+    batch_columns: ClassVar[tuple[str, ...]] = ()
+    # Whether a token's label is the next token, as in causal language models.
+    shifts_labels: ClassVar[bool] = False
 
     # The hooks
 

@@ -43,6 +43,7 @@ class CheckpointedModel:
     args_class: ClassVar[type[ModelArgs]] = ModelArgs
     auto_class: ClassVar[str]
     tokenizer_options: ClassVar[Mapping[str, Any]] = {}
+    may_be_new: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -72,40 +73,40 @@ class CheckpointedModel:
             **kwargs: For `from_pretrained`, such as `revision`, `proxies` or `token`.
 
         Raises:
-            ArgumentError: For unknown arguments and values out of bounds.
+            ArgumentError: For unknown arguments and values out of bounds, and where there is no model name.
             ModelNotFoundError: If there is no such model.
             CheckpointError: If the folder was written by another class.
             DeviceError: If the device is not there.
         """
-        if model_name is None:
+        if model_name is None and not self.may_be_new:
             model_type, model_name = None, model_type
-        if model_name is None:
+        if model_name is None and not self.may_be_new:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
         options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class))
-        self._source = loading.resolve_name(model_name)
-        saved = read_saved(self._source)
+        self._name = str(model_name)
+        self._source = None if model_name is None else loading.resolve_name(model_name)
+        saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
         self.device = resolve_device(use_cuda, cuda_device)
         self._options = {**options, "trust_remote_code": self.args.trust_remote_code}
-        self.config: Any = loading.load_config(self._source, options=self._options, changes=self.args.config)
-        loading.check_type(model_type, self.config, str(model_name))
+        self.config: Any = self.load_config(model_type)
         self.args = self.args.merged(
             {
-                "model_name": str(model_name),
+                "model_name": None if model_name is None else str(model_name),
                 "model_type": self.config.model_type,
                 "model_class": type(self).__name__,
                 "tokenizer_name": tokenizer_name or self.args.tokenizer_name,
                 "tokenizer_type": tokenizer_type or self.args.tokenizer_type,
             }
         )
-        self.tokenizer: Any = self._load_tokenizer()
+        self.tokenizer: Any = self.load_tokenizer()
         self.labels: LabelMap | None = None
         self.results: dict[str, Any] = {}
         self.trained = False
         self.head_seed = self.args.manual_seed or 0
         self.is_sweeping = sweep_config is not None
-        self.run_record: RunRecord | None = read_run(self._source)
+        self.run_record: RunRecord | None = None if self._source is None else read_run(self._source)
         self._model: Any = None
 
     @property
@@ -127,12 +128,66 @@ class CheckpointedModel:
     def model(self) -> Any:
         """The model with its weights, loaded when first asked for."""
         if self._model is None:
-            self._model = self._load_weights()
+            for name, value in self.head_config().items():
+                setattr(self.config, name, value)
+            self._model = self.load_network().to(self.device)
         return self._model
 
     @model.setter
     def model(self, model: Any) -> None:
         self._model = model
+
+    # What is read from and written to a folder. A task whose model has several parts overrides these.
+
+    def load_config(self, model_type: str | None) -> Any:
+        """Return the model's configuration, with the changes that `args.config` asks for."""
+        source = self.source()
+        config = loading.load_config(source, options=self._options, changes=self.args.config)
+        loading.check_type(model_type, config, self._name)
+        return config
+
+    def load_tokenizer(self) -> Any:
+        """Return the tokenizer, with the changes that the arguments ask for."""
+        args = self.args
+        options = {**self._options, **self.tokenizer_options}
+        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.source()
+        tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
+        if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
+            # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
+            tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
+        if args.special_tokens_list:
+            tokenizer.add_tokens(list(args.special_tokens_list), special_tokens=True)
+        return loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer
+
+    def load_network(self) -> Any:
+        """Return the model with its weights, in float32, on the CPU; `self.config` is its configuration."""
+        model = loading.load_weights(
+            self.auto_class, self.source(), self.config, seed=self.head_seed, options=self._options
+        )
+        if len(self.tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+        return model
+
+    def write_network(self, folder: Path) -> None:
+        """Write weights, configuration and tokenizer."""
+        with loading.quiet():
+            self.model.save_pretrained(folder)
+        saving.write_tokenizer(self.tokenizer, folder)
+
+    def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
+        """Return the weights that `write_network` has left in a folder, by the names of the model in memory."""
+        model = self.model
+        with loading.quiet():
+            state: Mapping[str, torch.Tensor] = (
+                type(model).from_pretrained(folder, config=model.config, dtype=model.dtype).state_dict()
+            )
+        return state
+
+    def source(self) -> str:
+        """Return the folder or hub name that the model comes from."""
+        if self._source is None:
+            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
+        return self._source
 
     def head_config(self) -> dict[str, Any]:
         """Return what the head needs in the model's configuration."""
@@ -154,10 +209,10 @@ class CheckpointedModel:
         """Write the model folder: weights, configuration, tokenizer, arguments and a card."""
         return saving.save_model(
             Path(output_dir or self.args.output_dir),
-            model=self.model,
-            tokenizer=self.tokenizer,
+            self.write_network,
             args=self.args,
-            results=results or self.results,
+            size=(type(self.model).__name__, self.model.num_parameters()),
+            results=self.results if results is None else results,
             labels=None if self.labels is None else self.labels.names,
             run=self.run_record,
         )
@@ -176,25 +231,3 @@ class CheckpointedModel:
                 f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "
                 f"Open it with easytx.load('{self._source}')."
             )
-
-    def _load_tokenizer(self) -> Any:
-        args = self.args
-        options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self._source
-        tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
-        if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
-            # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
-            tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
-        if args.special_tokens_list:
-            tokenizer.add_tokens(list(args.special_tokens_list), special_tokens=True)
-        return loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer
-
-    def _load_weights(self) -> Any:
-        for name, value in self.head_config().items():
-            setattr(self.config, name, value)
-        model = loading.load_weights(
-            self.auto_class, self._source, self.config, seed=self.head_seed, options=self._options
-        )
-        if len(self.tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
-        return model.to(self.device)

@@ -16,9 +16,8 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from easytx.config.warn import warn_user
 from easytx.core.calls import Call
-from easytx.core.loading import quiet
 from easytx.core.results import TrainResult
-from easytx.core.saving import check_output_dir, save_model, write_results
+from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
@@ -169,6 +168,7 @@ class _Run:
             evaluation=self._evaluate if evaluates else None,
             save_folder=self._save,
             keep=args.save_total_limit,
+            batch_columns=self.model.batch_columns,
             parameter_groups=lambda net: parameter_groups(
                 net,
                 weight_decay=args.weight_decay,
@@ -200,17 +200,8 @@ class _Run:
         return self.held_out
 
     def _save(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
-        names = None if self.model.labels is None else self.model.labels.names
         self.model.run_record = self.report.tracker.record()
-        save_model(
-            folder,
-            model=self.model.model,
-            tokenizer=self.model.tokenizer,
-            args=self.args,
-            results=results,
-            labels=names,
-            run=self.model.run_record,
-        )
+        self.model.save_model(folder, results or {})
 
     def _keep_best(self, result: dict[str, Any]) -> None:
         if self.args.no_save:
@@ -237,10 +228,7 @@ class _Run:
             self.model.model.load_state_dict(self.best_weights)
         else:
             self.trainer.accelerator.wait_for_everyone()
-            network = self.model.model
-            with quiet():
-                best = type(network).from_pretrained(self.best_dir, config=network.config, dtype=network.dtype)
-            network.load_state_dict(best.state_dict())
+            self.model.model.load_state_dict(self.model.weights_in(self.best_dir))
         logger.info(
             "Restored the weights of step %s: %s = %s",
             self.best.best_step,

@@ -155,7 +155,7 @@ class LabelledModel(BaseModel):
         head = self.auto_class.removeprefix("AutoModel")
         if not any(name.endswith(head) for name in self.config.architectures or []):
             return None
-        self._labels_are_fixed = read_saved(self._source).get("model_class") is not None
+        self._labels_are_fixed = read_saved(self.source()).get("model_class") is not None
         return LabelMap.from_config(self.config)
 
     def _of_stated_number(self, distinct: LabelMap, name: str) -> LabelMap:

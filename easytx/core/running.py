@@ -51,6 +51,8 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
         device=model.device,
         dtype=None if quantises else model.precision(),
         token_budget=token_budget(model.args, model.device.type),
+        batch_columns=model.batch_columns,
+        shifts_labels=model.shifts_labels,
         loss_function=model.loss() if data.labelled else None,
         progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from easytx.config.model_args import ModelArgs
-from easytx.core.loading import quiet
 from easytx.errors import OutputDirError
 from easytx.training.tracking_record import RunRecord, write_run
 
@@ -44,10 +43,10 @@ def check_output_dir(folder: str | Path, *, overwrite: bool) -> None:
 
 def save_model(
     folder: str | Path,
+    write_network: Callable[[Path], None],
     *,
-    model: Any,
-    tokenizer: Any,
     args: ModelArgs,
+    size: tuple[str, int],
     results: Mapping[str, Any] | None = None,
     labels: list[str] | None = None,
     run: RunRecord | None = None,
@@ -56,26 +55,24 @@ def save_model(
 
     Args:
         folder: Made where it is missing.
-        model: Weights and configuration; None writes everything else.
-        tokenizer: Its tokenizer.
+        write_network: Writes weights, configuration and tokenizer into it.
         args: Written as `model_args.json`.
+        size: The network's class and its number of parameters, for the card.
         results: Scores for the card.
         labels: Label names for the card.
         run: The tracker's run that it was trained in.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if model is not None:
-        with quiet():
-            model.save_pretrained(folder)
-    _save_tokenizer(tokenizer, folder)
+    write_network(folder)
     args.save(folder)
     write_run(folder, run)
-    (folder / "README.md").write_text(_card(model, args, results or {}, labels or []), encoding="utf-8")
+    (folder / "README.md").write_text(_card(size, args, results or {}, labels or []), encoding="utf-8")
     return folder
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+def write_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer, without traces of where it came from and of how it was last used."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
@@ -107,17 +104,16 @@ def _plain(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in plain.items()}
 
 
-def _card(model: Any, args: ModelArgs, results: Mapping[str, Any], labels: list[str]) -> str:
+def _card(size: tuple[str, int], args: ModelArgs, results: Mapping[str, Any], labels: list[str]) -> str:
     numbers = [f"| {name} | {value:.4f} |" for name, value in sorted(results.items()) if isinstance(value, float)]
     settings = ("num_train_epochs", "train_batch_size", "learning_rate", "max_seq_length", "manual_seed")
     parts = [
         "---\nlibrary_name: transformers\ntags:\n- easytx\n---\n",
         f"# {args.model_class or 'Model'} from {args.model_name}\n",
         "Open it with `easytx.load(folder)`, or with transformers.\n",
+        f"Architecture: {size[0]}, {size[1]:,} parameters.\n",
         "## Training\n\n" + "\n".join(f"- {name}: {args[name]}" for name in settings) + "\n",
     ]
-    if model is not None:
-        parts.insert(2, f"Architecture: {type(model).__name__}, {model.num_parameters():,} parameters.\n")
     if labels:
         parts.append("## Labels\n\n" + ", ".join(labels[:100]) + "\n")
     if numbers:

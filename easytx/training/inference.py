@@ -48,6 +48,8 @@ def run(
     device: torch.device,
     dtype: torch.dtype | None,
     token_budget: int,
+    batch_columns: tuple[str, ...] = (),
+    shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
 ) -> Outputs:
@@ -64,15 +66,17 @@ def run(
         device: Where the model is.
         dtype: Autocast to it, or None.
         token_budget: Most tokens of a batch, padding included; a single longer feature makes its own batch.
+        batch_columns: Columns that the collator reads besides those that the model takes.
+        shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
         progress: Wraps the batches, given their number.
     """
-    names = model_inputs(model, dataset)
-    features = dataset.select_columns(names)
+    names = [*model_inputs(model, dataset), *batch_columns]
+    features = dataset.select_columns(list(dict.fromkeys(names)))
     batches = token_budget_batches(lengths_of(dataset), token_budget)
     mine, counted, ranks = _share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
-    losses = _RunningLoss()
+    losses = _RunningLoss(shifts_labels)
     was_training = model.training
     model.eval()
     try:
@@ -80,7 +84,7 @@ def run(
         with torch.no_grad(), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 inputs = {key: value.to(device) for key, value in collator(_rows(features, batch)).items()}
-                outputs = _forward(model, inputs, loss_function, losses if number < counted else _RunningLoss())
+                outputs = _forward(model, inputs, loss_function, losses if number < counted else None)
                 kept = reduce(outputs, inputs)
                 for position, value in zip(batch, _arrays(kept), strict=True):
                     values[position] = value
@@ -98,11 +102,12 @@ def trimmed(tensor: torch.Tensor, attention_mask: torch.Tensor) -> list[torch.Te
 class _RunningLoss:
     """A mean over labelled items, whatever the batches they came in."""
 
-    def __init__(self) -> None:
+    def __init__(self, shifts_labels: bool) -> None:
         self.total, self.items = 0.0, 0
+        self.first = 1 if shifts_labels else 0
 
     def add(self, loss: torch.Tensor, labels: torch.Tensor | None, rows: int) -> None:
-        items = rows if labels is None or labels.dim() == 1 else int((labels != -100).sum())
+        items = rows if labels is None or labels.dim() == 1 else int((labels[:, self.first :] != -100).sum())
         self.total += float(loss) * items
         self.items += items
 
@@ -111,16 +116,17 @@ def _forward(
     model: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     loss_function: LossFunction | None,
-    losses: _RunningLoss,
+    losses: _RunningLoss | None,
 ) -> Any:
     labels = inputs.get("labels")
-    rows = len(inputs["input_ids"])
+    rows = len(next(iter(inputs.values())))
     if loss_function is not None and labels is not None:
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-        losses.add(loss_function(outputs.logits, labels), labels, rows)
+        if losses is not None:
+            losses.add(loss_function(outputs.logits, labels), labels, rows)
         return outputs
     outputs = model(**inputs)
-    if getattr(outputs, "loss", None) is not None:
+    if losses is not None and getattr(outputs, "loss", None) is not None:
         losses.add(outputs.loss, labels, rows)
     return outputs
 

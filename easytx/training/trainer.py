@@ -27,6 +27,7 @@ class EasyTrainer(Trainer):
         evaluation: Returns the scores of the evaluation data for the model as it is.
         save_folder: Writes a model folder.
         keep: Checkpoints to keep; None keeps all.
+        batch_columns: Columns that the collator reads besides those that the model takes.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
         **kwargs: For the Trainer.
     """
@@ -38,6 +39,7 @@ class EasyTrainer(Trainer):
         evaluation: Callable[[], dict[str, Any]] | None,
         save_folder: Callable[[Path], None],
         keep: int | None,
+        batch_columns: tuple[str, ...] = (),
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
         **kwargs: Any,
     ) -> None:
@@ -51,6 +53,7 @@ class EasyTrainer(Trainer):
         self.evaluation = evaluation
         self.save_folder = save_folder
         self.keep = keep
+        self.batch_columns = batch_columns
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
         self.at_start: dict[str, torch.Tensor] | None = None
@@ -59,6 +62,11 @@ class EasyTrainer(Trainer):
         """Have the sampler shuffle for this epoch."""
         if self.sampler is not None:
             self.sampler.set_epoch(epoch)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        taken: Any = self._signature_columns
+        self._signature_columns: Any = [*dict.fromkeys([*taken, *self.batch_columns])]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.args.train_sampling_strategy != "group_by_length":
