@@ -90,7 +90,9 @@ class LengthGroupedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator()
-        generator.manual_seed(self.seed + self.epoch)
+        # Not with the sum of the two: neighbouring seeds would have most of their epochs in common.
+        state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
+        generator.manual_seed(int(state[0]))
         return iter(
             length_grouped_order(self.lengths, self.batch_size, generator=generator, mega_batch=self.mega_batch)
         )

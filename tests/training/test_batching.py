@@ -90,6 +90,16 @@ def test_a_million_rows_are_ordered_quickly() -> None:
     assert len(order) == len(lengths)
 
 
+def test_seeds_have_no_order_in_common() -> None:
+    orders = set()
+    for seed in range(3):
+        sampler = LengthGroupedSampler(_lengths(100), 8, seed)
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            orders.add(tuple(sampler))
+    assert len(orders) == 9
+
+
 def test_the_sampler_gives_each_epoch_its_order() -> None:
     lengths = _lengths(100)
     sampler = LengthGroupedSampler(lengths, 8, seed=3)
