@@ -9,6 +9,7 @@ import torch
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Outputs, run
+from easytx.training.precision import threads
 from easytx.training.quantise import dynamically_quantised
 
 if TYPE_CHECKING:
@@ -43,16 +44,17 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
         return tqdm(batches, total=number, leave=False)
 
     quantises = model.args.dynamic_quantize and model.device.type == "cpu"
-    return run(
-        dynamically_quantised(model.model) if quantises else model.model,
-        data.dataset,
-        model.collator(),
-        reduce=model.reduce,
-        device=model.device,
-        dtype=None if quantises else model.precision(),
-        token_budget=token_budget(model.args, model.device.type),
-        batch_columns=model.batch_columns,
-        shifts_labels=model.shifts_labels,
-        loss_function=model.loss() if data.labelled else None,
-        progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
-    )
+    with threads(model.args.thread_count):
+        return run(
+            dynamically_quantised(model.model) if quantises else model.model,
+            data.dataset,
+            model.collator(),
+            reduce=model.reduce,
+            device=model.device,
+            dtype=None if quantises else model.precision(),
+            token_budget=token_budget(model.args, model.device.type),
+            batch_columns=model.batch_columns,
+            shifts_labels=model.shifts_labels,
+            loss_function=model.loss() if data.labelled else None,
+            progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
+        )
