@@ -45,6 +45,11 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         DataError: If something is wrong with the rows; nothing has been loaded or written then.
     """
     args = model.args
+    if args.onnx:
+        raise ArgumentError(
+            f"'{model.source()}' is an ONNX model, which cannot be trained. Train the model it was exported from, and "
+            "call its convert_to_onnx() again."
+        )
     wanted = local_checkpoint(call.options.get("resume_from_checkpoint"), on_cpu=model.device.type == "cpu")
     resume = to_resume(wanted, output_dir)
     if resume is None and not args.no_save:

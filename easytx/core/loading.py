@@ -118,7 +118,6 @@ _OPTIONS = frozenset(
 # Named by old scripts, mostly as None.
 _WITHOUT = {
     "global_attention_fn": "transformers chooses the tokens with global attention",
-    "onnx_execution_provider": "models run in torch",
 }
 
 

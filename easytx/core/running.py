@@ -43,7 +43,7 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
     def bar(batches: Any, number: int) -> Any:
         return tqdm(batches, total=number, leave=False)
 
-    quantises = model.args.dynamic_quantize and model.device.type == "cpu"
+    quantises = model.args.dynamic_quantize and model.device.type == "cpu" and not model.args.onnx
     with threads(model.args.thread_count):
         return run(
             dynamically_quantised(model.model) if quantises else model.model,
