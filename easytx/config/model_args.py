@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -235,3 +236,10 @@ class ModelArgs(ArgsObject):
     dataset_cache_dir: str | None = arg(
         default=None, help="Cache of datasets.", no_effect="cache_dir is the only cache"
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Return another task's args class, which scripts may import from here."""
+    if not name.endswith("Args"):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module("easytx"), name)
