@@ -13,6 +13,7 @@ from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
+from easytx.data.checks import with_article
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -157,9 +158,9 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
         config = AutoConfig.from_pretrained(name, **options)
     for field, value in changes.items():
         if not hasattr(config, field):
-            known = config.to_dict()
+            kind = f"{with_article(config.model_type)} model"
             raise ArgumentError(
-                f"args.config sets '{field}', which a {config.model_type} model does not have.{closest(field, known)}"
+                f"args.config sets '{field}', which {kind} does not have.{closest(field, config.to_dict())}"
             )
         setattr(config, field, value)
     return config
@@ -209,7 +210,8 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     kind = getattr(transformers, auto_class)
     if type(config) not in kind._model_mapping:
         head = auto_class.removeprefix("AutoModelFor")
-        raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
+        kind = with_article(config.model_type)
+        raise CheckpointError(f"'{name}' is {kind} model, for which transformers has no {head} head.")
     with quiet(), _named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
@@ -232,7 +234,8 @@ def check_type(model_type: str | None, config: Any, name: str) -> None:
         return
     wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
     if wanted != config.model_type:
-        warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
+        kind = with_article(config.model_type)
+        warn_user(f"model_type is '{model_type}', but '{name}' is {kind} model and is used as such.")
 
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:

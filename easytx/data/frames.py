@@ -11,6 +11,7 @@ import pandas as pd
 
 from easytx.config.fields import nearest
 from easytx.config.warn import warn_user
+from easytx.data.checks import with_article
 from easytx.errors import DataError
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
         return frame
     if not isinstance(data, Sequence):
         raise DataError(
-            f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a {type(data).__name__}."
+            f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is "
+            f"{with_article(type(data).__name__)}."
         )
     if len(data) == 0:
         raise DataError(f"{name} has no rows.")

@@ -185,11 +185,11 @@ def test_no_rows_are_refused(data: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"), [(3, "int"), (None, "NoneType"), ({"text": ["a"]}, "dict"), (iter([]), "list_iterator")]
+    ("data", "kind"), [(3, "an int"), (None, "a NoneType"), ({"text": ["a"]}, "a dict"), (iter([]), "a list_iterator")]
 )
 def test_other_types_are_refused(data: Any, kind: str) -> None:
     assert _refusal(lambda: _frame(data)) == (
-        f"train_df must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a {kind}."
+        f"train_df must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is {kind}."
     )
 
 

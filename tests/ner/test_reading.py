@@ -281,7 +281,7 @@ def test_an_empty_text_stays_in_its_place() -> None:
 def test_a_missing_text_is_refused() -> None:
     with _refused(DataError, "to_predict has no text in 2 rows: rows 1, 2."):
         _untagged(["Anna", None, np.nan])
-    with _refused(DataError, "to_predict has a int instead of a text or a list of words: row 1."):
+    with _refused(DataError, "to_predict has an int instead of a text or a list of words: row 1."):
         _untagged(["Anna", 5])
 
 
