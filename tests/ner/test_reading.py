@@ -239,7 +239,7 @@ def test_no_rows_are_refused(empty: Any) -> None:
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^train_df must be a DataFrame, a path, .* but is a dict\.$"):
+    with pytest.raises(DataError, match=r"^train_df must be a DataFrame, a path, .* but is a dict\. Give pd"):
         _tagged({"words": SENTENCES})
 
 
