@@ -199,8 +199,7 @@ def test_a_metric_of_ones_own() -> None:
 
 def test_learning_rates_of_layers_and_parameters() -> None:
     train_df = pd.DataFrame([["Aragorn became king", 1], ["Frodo became king", 0]], columns=["text", "labels"])
-    # Of a single step all would be warm-up, at a learning rate of 0.
-    model_args = ClassificationArgs(num_train_epochs=2)
+    model_args = ClassificationArgs()
     model_args.train_custom_parameters_only = True
     model_args.custom_layer_parameters = [{"layer": 1, "lr": 1e-3}]
     model_args.custom_parameter_groups = [

@@ -115,6 +115,13 @@ def test_the_loss_of_a_regression_is_the_mean_squared_error(classifier: Make) ->
     assert model.train_model(frame, args=accumulated).training_details == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_a_training_of_one_step_learns_something(classifier: Make) -> None:
+    model = classifier(no_save=True, num_train_epochs=1, train_batch_size=8)
+    before = weights(model)
+    assert model.train_model(rows(8)).global_step == 1
+    assert changed(before, weights(model))
+
+
 def test_gradients_are_clipped(classifier: Make) -> None:
     frame = rows(8)
     model = classifier(**{**ONE_STEP, "max_grad_norm": 0.01}, train_batch_size=8)
