@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from easytx.core import loading, saving
+from easytx.core import saving
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -196,15 +196,15 @@ def _exporters() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the steps of the export and its advice to developers off the screen."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "root")]
-    levels = [logger.level for logger in loggers]
+    """Keep the steps of the export, and the graph of one that fails, off the screen."""
+    silenced, handlers = logging.root.manager.disable, logging.root.handlers[:]
+    output = io.StringIO()
+    logging.disable(logging.WARNING)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with loading.quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(silenced)
+        # The first message to the root logger gives it a handler, for everyone.
+        logging.root.handlers[:] = handlers
