@@ -78,21 +78,21 @@ def runs_as_onnx(wanted: bool, source: str | None, provider: str | None = None) 
         ArgumentError: If there is an execution provider for a model that is not.
         CheckpointError: If it is wanted of a folder without an exported model.
     """
-    folder = Path(source or "")
-    exported = (folder / _MANIFEST).is_file()
+    exported = source is not None and (Path(source) / _MANIFEST).is_file()
     if provider is not None and not (wanted or exported):
         raise ArgumentError(
             f"onnx_execution_provider is '{provider}', but '{source}' is run by torch. "
             "Give it for a folder that convert_to_onnx() has written."
         )
-    if source is None or not folder.is_dir():
+    if source is None or not Path(source).is_dir():
         return wanted
     if wanted and not exported:
         raise CheckpointError(
             f"args.onnx is set, but '{source}' holds no exported model ({_MANIFEST}). "
             "Open it without onnx, and write one with convert_to_onnx()."
         )
-    return wanted or (exported and not [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+    others = [*Path(source).glob("*.safetensors"), *Path(source).glob("pytorch_model*.bin")]
+    return wanted or (exported and not others)
 
 
 def opened(model: CheckpointedModel, provider: str | None) -> OnnxNetwork:
