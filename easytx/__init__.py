@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -61,6 +63,13 @@ if TYPE_CHECKING:
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
     from easytx.training.tracking_artifacts import link_model
+
+
+if "ipykernel" in sys.modules:
+    # In a notebook without ipywidgets, bars are of text: no need to be told so by the first library that imports them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import os
 import sys
@@ -57,6 +59,17 @@ def _own_tracker() -> Iterator[None]:
 def _own_folder(_own_tracker: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test in an empty folder, so that defaults such as outputs/ do not land in the repository."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _imports_are_no_garbage() -> Iterator[None]:
+    """Each training collects garbage; keep it from looking through all that the imports have made."""
+    for name in ("easytx.core.fitting", "optuna"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scipy.special import expit, softmax
 
 from easytx.config.model_args import ModelArgs
 from easytx.core.results import InputExample
-from easytx.data.checks import counted, rows
+from easytx.data.checks import counted, rows, with_article
 from easytx.data.labels import LabelMap, plain
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, LabelError
@@ -111,7 +111,7 @@ def classes(column: pd.Series, *, name: str) -> list[Any]:
     unhashable = [i for i, value in enumerate(values) if isinstance(value, (tuple, dict, set, np.ndarray))]
     if unhashable:
         raise LabelError(
-            f"{name} has a {type(column.iloc[unhashable[0]]).__name__} where one class a row is expected "
+            f"{name} has {with_article(type(column.iloc[unhashable[0]]).__name__)} where one class a row is expected "
             f"({rows(unhashable)}). For several labels a row use MultiLabelClassificationModel."
         )
     return [int(value) if isinstance(value, float) else value for value in values]

@@ -15,10 +15,11 @@ from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
 from easytx.classification.data import Answers
 from easytx.classification.judging import judged
+from easytx.classification.results import prediction
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.labelled import LabelledModel
-from easytx.core.results import EvalResult, Prediction
+from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
@@ -135,8 +136,8 @@ class ClassificationModel(LabelledModel):
         return per_class_table(truth, answers.predicted, self.known_labels().names)
 
     @override
-    def prediction(self, answers: Answers, data: TaskData) -> Prediction:
-        return Prediction(self.answer_labels(answers), self.raw(answers), self.answer_frame(answers, data))
+    def prediction(self, answers: Answers, data: TaskData) -> Prediction | PredictionWithStates:
+        return prediction(self, answers, data)
 
     def answer_frame(self, answers: Answers, data: TaskData) -> pd.DataFrame:
         """Return the rows with their prediction and, for classes, its probability."""

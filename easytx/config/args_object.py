@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from easytx.config.fields import accepts, checked, default_of, fields_of, names_of, refuse_unknown
 from easytx.config.renamed import canonical_item
 from easytx.config.warn import warn_user
+from easytx.errors import ArgumentError
 
 A = TypeVar("A", bound="ArgsObject")
 
@@ -87,6 +88,8 @@ class ArgsObject:
         Raises:
             ArgumentError: For unknown names and values out of bounds.
         """
+        if other is not None and not hasattr(other, "keys"):
+            raise ArgumentError(f"args must be a dict or an object of {type(self).__name__}, but is {other!r}.")
         values = other.given() if isinstance(other, ArgsObject) else dict(other or {})
         known = names_of(type(self))
         spelled = dict(canonical_item(name, value, known) for name, value in values.items())

@@ -216,6 +216,7 @@ def _spoken(hint: Any) -> str:
         types.NoneType: "None",
     }
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_spoken(option) for option in typing.get_args(hint))
+        options = typing.get_args(hint)
+        return " or ".join(_spoken(option) for option in options if option is not int or float not in options)
     kind = typing.get_origin(hint) or hint
     return names.get(kind, f"a {getattr(kind, '__name__', kind)}")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from easytx.config.fields import default_of, refuse_unknown
 from easytx.config.model_args import ModelArgs
+from easytx.config.utils import sweep_config_to_sweep_values
 
 A = TypeVar("A", bound=ModelArgs)
 
@@ -42,4 +43,4 @@ def resolve(
     args = args_class(**{name: value for name, value in global_args.items() if name not in own})
     if saved:
         args = args.merged(args_class.known_part(saved, source="model_args.json"))
-    return args.merged(given).merged(dict(sweep.items()) if sweep is not None else None)
+    return args.merged(given).merged(None if sweep is None else sweep_config_to_sweep_values(sweep))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -193,7 +194,9 @@ class ModelArgs(ArgsObject):
     model_name: str | None = arg(default=None, help="Filled in: what the model was made from.")
     model_type: str | None = arg(default=None, help="Filled in: the architecture.")
     model_class: str | None = arg(default=None, help="Filled in: the class that wrote the folder.")
-    dynamic_quantize: bool = arg(default=False, help="Predict on a CPU with int8 weights (torch dynamic quantisation).")
+    dynamic_quantize: bool = arg(default=False, help="Predict on a CPU with int8 weights (dynamic quantisation).")
+    onnx: bool = arg(default=False, help="Run the model that convert_to_onnx has written, by ONNX Runtime.")
+    quantized_model: bool = arg(default=False, help="Have convert_to_onnx write int8 weights.")
 
     # Reporting
     logging_steps: int = arg(default=50, help="Steps between log lines.", low=1, in_global_args=True)
@@ -229,9 +232,14 @@ class ModelArgs(ArgsObject):
     batch_chunk_size: int | None = arg(
         default=None, help="Chunked sampling.", no_effect="rows are always batched by length"
     )
-    onnx: bool = arg(default=False, help="Run through ONNX.", no_effect="models run in torch")
-    quantized_model: bool = arg(default=False, help="A quantised ONNX file.", no_effect="models run in torch")
     use_hf_datasets: bool = arg(default=False, help="Use datasets.", no_effect="datasets is always used")
     dataset_cache_dir: str | None = arg(
         default=None, help="Cache of datasets.", no_effect="cache_dir is the only cache"
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Return another task's args class, which scripts may import from here."""
+    if not name.endswith("Args"):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module("easytx"), name)

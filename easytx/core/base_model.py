@@ -128,9 +128,10 @@ class BaseModel(CheckpointedModel):
             evaluation=eval_data,
             columns=self.columns.all(),
             options=("resume_from_checkpoint", "callbacks"),
+            output_dir=output_dir,
         )
         self.args = self.args.merged(args)
-        if output_dir is not None:
+        if output_dir:
             # What is evaluated later belongs to this training.
             self.args = self.args.merged({"output_dir": str(output_dir)})
         return fit(
@@ -165,7 +166,7 @@ class BaseModel(CheckpointedModel):
         from easytx.core.running import is_main_process
         from easytx.core.tracking import record_evaluation
 
-        call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all())
+        call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all(), output_dir=output_dir)
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
+from easytx.data.checks import with_article
 from easytx.errors import ArgumentError
 
 # Other names of the first argument and of the evaluation data.
@@ -47,12 +49,20 @@ def read_call(
     evaluation: Any = None,
     columns: tuple[str, ...],
     options: tuple[str, ...] = (),
+    output_dir: Any = None,
 ) -> Call:
     """Sort out what was given to a method.
 
     Raises:
-        ArgumentError: If the data is missing, or an argument is neither known nor a function.
+        ArgumentError: If the data is missing, an argument is neither known nor a function, or there is something
+            else where `output_dir` belongs.
     """
+    if output_dir is not None and output_dir is not False and not isinstance(output_dir, (str, os.PathLike)):
+        raise ArgumentError(
+            f"The second argument of {method} is output_dir, a text or a path, but is "
+            f"{with_article(type(output_dir).__name__)}. Labels stand in the rows, and rows to evaluate on while "
+            "training are given as eval_df=..."
+        )
     call = Call(data, evaluation)
     first, second = (_DATA, _EVALUATION) if method == "train_model" else (_EVALUATION, ())
     for name, value in kwargs.items():

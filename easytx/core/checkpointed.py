@@ -10,7 +10,7 @@ from easytx.config.args_object import read_saved
 from easytx.config.fields import names_of
 from easytx.config.global_args import resolve
 from easytx.config.model_args import ModelArgs
-from easytx.core import loading, saving
+from easytx.core import loading, onnx, saving
 from easytx.errors import ArgumentError, CheckpointError
 from easytx.training.precision import mixed_precision, resolve_device
 from easytx.training.tracking_record import RunRecord, read_run
@@ -56,6 +56,7 @@ class CheckpointedModel:
         tokenizer_name: str | None = None,
         tokenizer_type: str | None = None,
         sweep_config: Mapping[str, Any] | None = None,
+        onnx_execution_provider: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Read arguments, configuration and tokenizer; the weights are loaded when they are first used.
@@ -70,6 +71,8 @@ class CheckpointedModel:
             tokenizer_name: A tokenizer other than the model's own.
             tokenizer_type: The tokenizer's class name in transformers.
             sweep_config: Values chosen by a hyperparameter sweep.
+            onnx_execution_provider: What ONNX Runtime computes with, such as "CPUExecutionProvider", for a model that
+                `convert_to_onnx` has written; None takes the device's.
             **kwargs: For `from_pretrained`, such as `revision`, `proxies` or `token`.
 
         Raises:
@@ -89,6 +92,7 @@ class CheckpointedModel:
         self._check_writer(saved.get("model_class"))
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
         self.device = resolve_device(use_cuda, cuda_device)
+        self._provider = onnx_execution_provider
         self._options = {**options, "trust_remote_code": self.args.trust_remote_code}
         self.config: Any = self.load_config(model_type)
         self.args = self.args.merged(
@@ -98,6 +102,7 @@ class CheckpointedModel:
                 "model_class": type(self).__name__,
                 "tokenizer_name": tokenizer_name or self.args.tokenizer_name,
                 "tokenizer_type": tokenizer_type or self.args.tokenizer_type,
+                "onnx": onnx.runs_as_onnx(self.args.onnx, self._source, onnx_execution_provider),
             }
         )
         self.tokenizer: Any = self.load_tokenizer()
@@ -161,6 +166,10 @@ class CheckpointedModel:
 
     def load_network(self) -> Any:
         """Return the model with its weights, in float32, on the CPU; `self.config` is its configuration."""
+        if self.args.onnx:
+            network = onnx.opened(self, self._provider)
+            self.device = network.exported.device
+            return network
         model = loading.load_weights(
             self.auto_class, self.source(), self.config, seed=self.head_seed, options=self._options
         )
@@ -220,6 +229,20 @@ class CheckpointedModel:
     def save_model_args(self, output_dir: str | Path) -> Path:
         """Write `model_args.json`."""
         return self.args.save(output_dir)
+
+    def convert_to_onnx(self, output_dir: str | Path | None = None, set_onnx_arg: bool = True) -> Path:
+        """Write the model as ONNX, to a folder that opens like any other and is run by ONNX Runtime.
+
+        Args:
+            output_dir: An empty or new folder; by default `onnx` under `args.output_dir`.
+            set_onnx_arg: Whether the arguments saved there say `onnx`. The model in memory stays as it is.
+
+        Raises:
+            CheckpointError: If this class or architecture cannot be exported.
+            MissingExtraError: If `pip install 'easytx[onnx]'` has not been run.
+            OutputDirError: If the folder is not empty and `overwrite_output_dir` is not set.
+        """
+        return onnx.export(self, Path(output_dir or Path(self.args.output_dir) / "onnx"), set_onnx_arg=set_onnx_arg)
 
     def get_named_parameters(self) -> list[str]:
         """Return the names of all parameters, as `custom_parameter_groups` and `freeze` take them."""

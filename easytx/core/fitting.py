@@ -26,10 +26,10 @@ from easytx.training.arguments import OneDeviceArguments, adafactor_options, tra
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.precision import describe
+from easytx.training.precision import describe, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
-from easytx.training.trainer import EasyTrainer
+from easytx.training.trainer import EasyTrainer, copied_weights
 
 if TYPE_CHECKING:
     from easytx.core.base_model import BaseModel
@@ -45,6 +45,11 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         DataError: If something is wrong with the rows; nothing has been loaded or written then.
     """
     args = model.args
+    if args.onnx:
+        raise ArgumentError(
+            f"'{model.source()}' is an ONNX model, which cannot be trained. Train the model it was exported from, and "
+            "call its convert_to_onnx() again."
+        )
     wanted = local_checkpoint(call.options.get("resume_from_checkpoint"), on_cpu=model.device.type == "cpu")
     resume = to_resume(wanted, output_dir)
     if resume is None and not args.no_save:
@@ -62,7 +67,8 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         use_cache=None if args.gradient_checkpointing else getattr(model.config, "use_cache", None),
     )
     train, held_out = _rows(model, call)
-    return _Run(model, train, held_out, call, settings, callbacks).train(resume)
+    with threads(args.thread_count):
+        return _Run(model, train, held_out, call, settings, callbacks).train(resume)
 
 
 def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
@@ -105,10 +111,10 @@ class _Run:
 
     def train(self, resume: Path | None) -> TrainResult:
         started = time.monotonic()
-        if self.args.thread_count is not None:
-            torch.set_num_threads(self.args.thread_count)
         self.model.head_seed = self.settings.seed
         network = self.model.model
+        # A model that has not been trained here begins again with the checkpoint it comes from.
+        before = copied_weights(network) if self.model.trained else None
         self.trainer = self._trainer(network)
         self.report = TrackedTraining(self.model, self.train_data, self._description())
         with tracked(
@@ -126,9 +132,11 @@ class _Run:
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
                 except NonFiniteLossError:
-                    if not self.model.trained:
-                        # Its weights are spoilt; the next training begins with those of the checkpoint again.
+                    # The weights are spoilt.
+                    if before is None:
                         self.model.model = None
+                    else:
+                        network.load_state_dict(before)
                     raise
                 finally:
                     self.trainer.release()
@@ -205,8 +213,7 @@ class _Run:
 
     def _keep_best(self, result: dict[str, Any]) -> None:
         if self.args.no_save:
-            state = self.model.model.state_dict()
-            self.best_weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+            self.best_weights = copied_weights(self.model.model)
         elif self.writes:
             self._save(self.best_dir, result)
             write_results(self.best_dir, result)

@@ -11,7 +11,7 @@ from easytx.config.args_object import read_saved
 from easytx.core.base_model import BaseModel
 from easytx.data.checks import counted, warn_about_imbalance
 from easytx.data.labels import LabelMap, from_mapping
-from easytx.errors import LabelError
+from easytx.errors import ArgumentError, LabelError
 from easytx.training.weights import class_weights
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ class LabelledModel(BaseModel):
             **kwargs: As for `BaseModel`.
 
         Raises:
+            ArgumentError: If num_labels is no whole number.
             LabelError: If labels and num_labels contradict each other.
         """
+        if num_labels is not None and not hasattr(num_labels, "__index__"):
+            raise ArgumentError(f"num_labels must be a whole number, but is {num_labels!r}.")
         super().__init__(model_type, model_name, **kwargs)
         self.weight = weight
         self._weights: list[float] | None = None

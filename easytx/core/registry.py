@@ -45,6 +45,8 @@ def load(folder: str | Path, **kwargs: Any) -> Any:
         from easytx.training.tracking_artifacts import fetched
 
         folder = fetched(str(folder))
+    if not Path(folder).exists():
+        raise ModelNotFoundError(f"There is no folder '{folder}'.")
     if not (Path(folder) / "config.json").is_file():
         raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
     name = read_saved(folder).get("model_class")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -115,6 +116,37 @@ class Prediction(_Prediction):
     def __getnewargs__(self) -> tuple[Any, ...]:
         """Return what a copy is made from."""
         return (*self, self.frame)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per input, in its order and under its index."""
+        return self.frame.copy()
+
+
+class _PredictionWithStates(NamedTuple):
+    predictions: Any
+    raw_outputs: Any
+    all_embedding_outputs: np.ndarray
+    all_layer_hidden_states: np.ndarray
+
+
+class PredictionWithStates(_PredictionWithStates):
+    """What `predict` returns of a classifier whose `config.output_hidden_states` is set.
+
+    `all_embedding_outputs` is of shape (rows, tokens, width) and `all_layer_hidden_states` of shape (layers, rows,
+    tokens, width), with windows in place of rows where there are any. Behind the last token of a row stand zeros.
+    """
+
+    frame: pd.DataFrame
+
+    def __new__(cls, prediction: Prediction, embeddings: np.ndarray, layers: np.ndarray) -> PredictionWithStates:
+        """Keep the tuple's fields, and the frame behind them."""
+        self = super().__new__(cls, prediction.predictions, prediction.raw_outputs, embeddings, layers)
+        self.frame = prediction.frame
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return what a copy is made from."""
+        return (Prediction(*self[:2], self.frame), *self[2:])
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per input, in its order and under its index."""

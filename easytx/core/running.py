@@ -8,7 +8,8 @@ import torch
 
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
-from easytx.training.inference import Outputs, run
+from easytx.training.inference import Outputs, Reduce, run
+from easytx.training.precision import threads
 from easytx.training.quantise import dynamically_quantised
 
 if TYPE_CHECKING:
@@ -35,24 +36,32 @@ def is_main_process() -> bool:
     return not distributed or torch.distributed.get_rank() == 0
 
 
-def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
-    """Return what the model says about the rows; with `show`, a bar for more than a few."""
+def run_model(model: BaseModel, data: TaskData, *, show: bool, reduce: Reduce | None = None) -> Outputs:
+    """Return what the model says about the rows; with `show`, a bar for more than a few.
+
+    Args:
+        model: A model class.
+        data: What it has prepared.
+        show: Whether to show the bar.
+        reduce: What to keep of the model's output, in place of the class's own choice.
+    """
     from tqdm.auto import tqdm
 
     def bar(batches: Any, number: int) -> Any:
         return tqdm(batches, total=number, leave=False)
 
-    quantises = model.args.dynamic_quantize and model.device.type == "cpu"
-    return run(
-        dynamically_quantised(model.model) if quantises else model.model,
-        data.dataset,
-        model.collator(),
-        reduce=model.reduce,
-        device=model.device,
-        dtype=None if quantises else model.precision(),
-        token_budget=token_budget(model.args, model.device.type),
-        batch_columns=model.batch_columns,
-        shifts_labels=model.shifts_labels,
-        loss_function=model.loss() if data.labelled else None,
-        progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
-    )
+    quantises = model.args.dynamic_quantize and model.device.type == "cpu" and not model.args.onnx
+    with threads(model.args.thread_count):
+        return run(
+            dynamically_quantised(model.model) if quantises else model.model,
+            data.dataset,
+            model.collator(),
+            reduce=reduce or model.reduce,
+            device=model.device,
+            dtype=None if quantises else model.precision(),
+            token_budget=token_budget(model.args, model.device.type),
+            batch_columns=model.batch_columns,
+            shifts_labels=model.shifts_labels,
+            loss_function=model.loss() if data.labelled else None,
+            progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
+        )

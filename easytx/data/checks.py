@@ -27,6 +27,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def with_article(noun: str) -> str:
+    """Return "a list", "an int"."""
+    return f"a{'n' * noun.lower().startswith(('a', 'e', 'i', 'o', 'nd'))} {noun}"
+
+
 def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
     """Return a column as a list of strings; numbers become their text.
 
@@ -42,8 +47,8 @@ def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
     values = frame[column].tolist()
     wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float))]
     if wrong:
-        kind = type(values[wrong[0]]).__name__
-        raise DataError(f"{name} has a {kind} instead of a text in the column '{column}': {rows(wrong)}.")
+        kind = with_article(type(values[wrong[0]]).__name__)
+        raise DataError(f"{name} has {kind} instead of a text in the column '{column}': {rows(wrong)}.")
     return [value if isinstance(value, str) else str(value) for value in values]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from easytx.config.fields import nearest
 from easytx.config.warn import warn_user
+from easytx.data.checks import with_article
 from easytx.errors import DataError
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def as_texts(
     """
     single, *_ = columns.texts
     if isinstance(data, str) and not _is_file(data):
+        if _names_a_file(data) and not data.split()[1:]:
+            warn_user(f"There is no file '{data}'; it is taken as a text.")
         data = [data]
     if isinstance(data, pd.Series) and len(data):
         return pd.DataFrame({single[0]: data})
@@ -154,8 +157,10 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
         frame: pd.DataFrame = data.to_pandas()
         return frame
     if not isinstance(data, Sequence):
+        hint = f" Give pd.DataFrame({name})." if isinstance(data, Mapping) or hasattr(data, "tolist") else ""
         raise DataError(
-            f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a {type(data).__name__}."
+            f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is "
+            f"{with_article(type(data).__name__)}.{hint}"
         )
     if len(data) == 0:
         raise DataError(f"{name} has no rows.")
@@ -176,7 +181,11 @@ def _named(frame: pd.DataFrame, columns: Columns, *, name: str, with_labels: boo
 
 
 def _is_file(text: str) -> bool:
-    return Path(text).suffix.lower() in _FILE_TYPES and len(text) < 4096 and Path(text).is_file()
+    return _names_a_file(text) and Path(text).is_file()
+
+
+def _names_a_file(text: str) -> bool:
+    return len(text) < 4096 and Path(text).suffix.lower() in _FILE_TYPES
 
 
 def read_file(path: str | Path, *, name: str, args: ModelArgs) -> pd.DataFrame:

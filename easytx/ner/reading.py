@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from easytx.config.model_args import ModelArgs
-from easytx.data.checks import counted, rows
+from easytx.data.checks import counted, rows, with_article
 from easytx.data.frames import Columns, as_frame
 from easytx.data.labels import plain
 from easytx.errors import DataError, LabelError
@@ -191,8 +191,8 @@ def _split_texts(column: pd.Series, name: str) -> list[Any]:
         raise DataError(f"{name} has no text in {counted(len(missing), 'row')}: {rows(missing)}.")
     wrong = [i for i, value in enumerate(column) if not isinstance(value, (str, list, tuple, np.ndarray))]
     if wrong:
-        kind = type(column.iloc[wrong[0]]).__name__
-        raise DataError(f"{name} has a {kind} instead of a text or a list of words: {rows(wrong)}.")
+        kind = with_article(type(column.iloc[wrong[0]]).__name__)
+        raise DataError(f"{name} has {kind} instead of a text or a list of words: {rows(wrong)}.")
     return [value.split() if isinstance(value, str) else value for value in column]
 
 
@@ -244,8 +244,9 @@ def _of_lists(frame: pd.DataFrame, name: str, *, tagged: bool) -> _Words:
 def _lists(frame: pd.DataFrame, column: str, name: str) -> list[list[Any]]:
     wrong = [i for i, value in enumerate(frame[column]) if not _is_list(value)]
     if wrong:
-        kind, what = type(frame[column].iloc[wrong[0]]).__name__, "words" if column == "words" else "tags"
-        raise DataError(f"{name} has a {kind} instead of a list of {what} in the column '{column}': {rows(wrong)}.")
+        kind = with_article(type(frame[column].iloc[wrong[0]]).__name__)
+        what = "words" if column == "words" else "tags"
+        raise DataError(f"{name} has {kind} instead of a list of {what} in the column '{column}': {rows(wrong)}.")
     return [_as_list(value) for value in frame[column]]
 
 
@@ -275,9 +276,9 @@ def _checked(values: list[Any], row: np.ndarray, name: str, *, column: str, what
         )
     wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float))]
     if wrong:
-        kind = type(values[wrong[0]]).__name__
+        kind = with_article(type(values[wrong[0]]).__name__)
         raise DataError(
-            f"{name} has a {kind} instead of a {what} in the column '{column}': {rows(np.unique(row[wrong]))}."
+            f"{name} has {kind} instead of a {what} in the column '{column}': {rows(np.unique(row[wrong]))}."
         )
     return values
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easytx.data.checks import counted, rows
+from easytx.data.checks import counted, rows, with_article
 from easytx.errors import DataError
 
 # The start of an answer of which nobody said where it stands.
@@ -288,4 +288,4 @@ def _listed(ids: list[str]) -> str:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return f"a {type(value).__name__}, {text[:80]}{'...' * (len(text) > 80)}"
+    return f"{with_article(type(value).__name__)}, {text[:80]}{'...' * (len(text) > 80)}"

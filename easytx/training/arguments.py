@@ -119,6 +119,10 @@ class OneDeviceArguments(TrainingArguments):
     model_device: str = "cpu"
     writes: bool = True
 
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Return the steps of the warm-up; none in a training of one step, which would have a learning rate of 0."""
+        return 0 if num_training_steps == 1 else int(super().get_warmup_steps(num_training_steps))
+
     @cached_property
     def _setup_devices(self) -> torch.device:
         wanted = torch.device(self.model_device)

@@ -76,7 +76,7 @@ def run(
     batches = token_budget_batches(lengths_of(dataset), token_budget)
     mine, counted, ranks = _share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
-    losses = _RunningLoss(shifts_labels)
+    losses = _RunningLoss(shifts_labels, loss_function)
     was_training = model.training
     model.eval()
     try:
@@ -100,16 +100,25 @@ def trimmed(tensor: torch.Tensor, attention_mask: torch.Tensor) -> list[torch.Te
 
 
 class _RunningLoss:
-    """A mean over labelled items, whatever the batches they came in."""
+    """A mean over labelled items, each with the weight of its class, whatever the batches they came in."""
 
-    def __init__(self, shifts_labels: bool) -> None:
-        self.total, self.items = 0.0, 0
+    def __init__(self, shifts_labels: bool, loss_function: LossFunction | None) -> None:
+        self.total, self.items = 0.0, 0.0
         self.first = 1 if shifts_labels else 0
+        self.loss_function = loss_function
 
     def add(self, loss: torch.Tensor, labels: torch.Tensor | None, rows: int) -> None:
-        items = rows if labels is None or labels.dim() == 1 else int((labels[:, self.first :] != -100).sum())
+        items = self._counted(labels, rows)
         self.total += float(loss) * items
         self.items += items
+
+    def _counted(self, labels: torch.Tensor | None, rows: int) -> float:
+        """Return what the mean of a batch was divided by."""
+        # Losses with one weight per class keep them as `weight`, like those of torch.
+        weight = getattr(self.loss_function, "weight", None)
+        if weight is not None and labels is not None:
+            return float(weight.to(labels.device)[labels[labels != -100]].sum())
+        return rows if labels is None or labels.dim() == 1 else int((labels[:, self.first :] != -100).sum())
 
 
 def _forward(

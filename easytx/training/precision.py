@@ -1,15 +1,16 @@
-"""Which device computes, and in which precision."""
+"""Which device computes, in which precision, and in how many threads."""
 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from easytx.errors import DeviceError
 
-__all__ = ["autocast", "describe", "mixed_precision", "resolve_device"]
+__all__ = ["autocast", "describe", "mixed_precision", "resolve_device", "threads"]
 
 # First compute capability with bf16 units (Ampere).
 BF16_CAPABILITY = 8
@@ -70,6 +71,19 @@ def mixed_precision(
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Return a context in which `device` computes in `dtype`; None changes nothing."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Have torch compute on the CPU in so many threads, and afterwards in as many as before; None changes nothing."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number is not None:
+            torch.set_num_threads(before)
 
 
 def describe(device: torch.device, dtype: torch.dtype | None) -> str:

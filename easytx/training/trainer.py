@@ -19,6 +19,11 @@ from easytx.training.losses import LossFunction
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
 
 
+def copied_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of a network's weights, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
 class EasyTrainer(Trainer):
     """A Trainer whose losses are means over a batch, and whose evaluation is the caller's.
 
@@ -98,7 +103,7 @@ class EasyTrainer(Trainer):
         """Undo what the steps before a batch that did not fit have left behind."""
         model = self._unprepare()
         if self.at_start is None:
-            self.at_start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            self.at_start = copied_weights(model)
             return
         model.load_state_dict(self.at_start)
         self.optimizer = self.lr_scheduler = None

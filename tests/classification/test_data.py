@@ -64,11 +64,11 @@ def test_fractions_are_no_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"), [([1, 0], "list"), ((1, 0), "tuple"), ({"a"}, "set"), (np.ones(2), "ndarray")]
+    ("value", "kind"), [([1, 0], "a list"), ((1, 0), "a tuple"), ({"a"}, "a set"), (np.ones(2), "an ndarray")]
 )
 def test_several_labels_are_no_class(value: Any, kind: str) -> None:
     assert _refusal(rules.classes, ["a", value]) == (
-        f"train_df has a {kind} where one class a row is expected (row 1). "
+        f"train_df has {kind} where one class a row is expected (row 1). "
         "For several labels a row use MultiLabelClassificationModel."
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import accuracy_score
 
 import easytx
@@ -360,3 +361,28 @@ def test_cut_texts_are_said_for_kept_features_too(make: Any, warned: Any) -> Non
             "1 of 2 rows of eval_df are longer than max_seq_length=16 tokens and were cut. "
             "Set sliding_window=True to read all of them, or a higher max_seq_length."
         ]
+
+
+@pytest.mark.parametrize("windows", [False, True], ids=["rows", "windows"])
+def test_hidden_states_come_without_what_padding_gave(make: Any, windows: bool) -> None:
+    args = {"config": {"output_hidden_states": True}, "fp16": False, "sliding_window": windows, "max_seq_length": 16}
+    model = make(ClassificationModel, num_labels=3, args=args)
+    texts = ["fine", "a good film", LONG if windows else "an awful waste of it"]
+    found = model.predict(texts)
+    predictions, raw_outputs, embeddings, layers = found
+    plain = make(ClassificationModel, num_labels=3, args={**args, "config": {}}).predict(texts)
+    assert (predictions == plain.predictions).all()
+    assert found.to_frame().equals(plain.to_frame())
+    assert len(raw_outputs) == 3
+    for row, text in enumerate(texts[:2]):
+        with torch.no_grad():
+            alone = model.model(**model.tokenizer(text, return_tensors="pt")).hidden_states
+        tokens = alone[0].shape[1]
+        np.testing.assert_allclose(embeddings[row, :tokens], alone[0][0], atol=1e-5)
+        np.testing.assert_allclose(layers[:, row, :tokens], torch.cat(alone[1:]), atol=1e-5)
+        assert tokens < embeddings.shape[1]
+        assert not embeddings[row, tokens:].any()
+        assert not layers[:, row, tokens:].any()
+    assert layers.shape == (2, *embeddings.shape)
+    assert (len(embeddings) > 3) is windows
+    assert copy.deepcopy(found).to_frame().equals(found.to_frame())

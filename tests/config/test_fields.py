@@ -31,7 +31,7 @@ from easytx.errors import ArgumentError
         ("fp16", None, "fp16 must be True or False, but is None."),
         ("output_dir", None, "output_dir must be a text, but is None."),
         ("manual_seed", "x", "manual_seed must be a whole number or None, but is 'x'."),
-        ("num_train_epochs", "x", "num_train_epochs must be a whole number or a number, but is 'x'."),
+        ("num_train_epochs", "x", "num_train_epochs must be a number, but is 'x'."),
         ("freeze", "bert", "freeze must be a list, but is 'bert'."),
         ("config", [], "config must be a dict, but is []."),
         ("adam_betas", 0.9, "adam_betas must be a tuple, but is 0.9."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import random
 import warnings
@@ -236,13 +235,8 @@ class Trained:
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _imports_are_no_garbage() -> Iterator[None]:
-    """Each training collects garbage; keep it from looking through all that the imports have made."""
-    importlib.import_module("easytx.core.fitting")
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+def _many_trainings(_imports_are_no_garbage: None) -> None:
+    """Train without long searches for garbage."""
 
 
 @pytest.fixture(scope="session")

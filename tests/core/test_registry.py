@@ -22,10 +22,12 @@ def test_a_folder_opens_as_its_class(kind: type, checkpoint: Path, tmp_path: Pat
 
 
 def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "none"):
+    absent = tmp_path / "none"
+    messages = {tmp_path: f"The folder '{tmp_path}' holds no model: it has no config.json."}
+    for folder, message in {**messages, absent: f"There is no folder '{absent}'."}.items():
         with pytest.raises(ModelNotFoundError) as refused:
             easytx.load(folder)
-        assert str(refused.value) == f"The folder '{folder}' holds no model: it has no config.json."
+        assert str(refused.value) == message
 
 
 def test_a_folder_that_does_not_say_its_class_is_refused(checkpoint: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,11 @@ from easytx.core.results import TrainResult
 from easytx.core.sweep import SweepResult
 from easytx.errors import ArgumentError, MissingExtraError, OutputDirError
 
+pytestmark = pytest.mark.usefixtures("_imports_are_no_garbage")
+
 ROWS = pd.DataFrame({"text": ["a"], "labels": [0]})
 GRID = {"method": "grid", "metric": {"name": "f1", "goal": "maximize"}, "parameters": {"x": {"values": [3, 1, 2]}}}
 RANDOM = {**GRID, "method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imports_are_no_garbage() -> Iterator[None]:
-    """Each trial collects garbage; keep it from looking through all that the imports have made."""
-    for name in ("easytx.core.fitting", "optuna"):
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Stub(BaseModel):

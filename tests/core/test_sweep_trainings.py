@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from easytx.core import sweep_agent
 from easytx.errors import ArgumentError
 from easytx.testing import CORPUS
 
+pytestmark = pytest.mark.usefixtures("_imports_are_no_garbage")
+
 QUIET = {"silent": True, "fp16": False, "max_seq_length": 32, "train_batch_size": 6, "manual_seed": 3}
 SMALL = {"save_model_every_epoch": False, "save_eval_checkpoints": False, "save_steps": -1}
 GRID = {
@@ -30,17 +30,6 @@ GRID = {
 
 _INIT = wandb.init
 _SETTINGS = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imports_are_no_garbage() -> Iterator[None]:
-    """Each training collects garbage; keep it from looking through all that the imports have made."""
-    for name in ("easytx.core.fitting", "optuna"):
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def _rows(number: int, start: int = 0) -> pd.DataFrame:

@@ -29,14 +29,15 @@ def checkpoint(tmp_path):
         ({"revison": "main"}, "ClassificationModel has no argument 'revison'. Did you mean 'revision'?"),
         (
             {"onnx_execution_provider": "CPUExecutionProvider"},
-            "ClassificationModel cannot use 'onnx_execution_provider': models run in torch.",
+            "onnx_execution_provider is 'CPUExecutionProvider', but '{checkpoint}' is run by torch. Give it for a "
+            "folder that convert_to_onnx() has written.",
         ),
     ],
 )
 def test_an_unknown_constructor_argument(checkpoint, given, message):
     with pytest.raises(ArgumentError) as refused:
         ClassificationModel("bert", checkpoint, **given)
-    assert str(refused.value) == message
+    assert str(refused.value) == message.replace("{checkpoint}", str(checkpoint))
 
 
 def test_none_for_an_argument_of_old_scripts_is_nothing(checkpoint):
@@ -81,3 +82,40 @@ def test_results_are_valid_json(tmp_path):
     write_results(tmp_path, {"half": np.float32(0.5), "none": math.nan, "count": 3})
     written = json.loads((tmp_path / "eval_results.json").read_text())
     assert written == {"half": 0.5, "none": None, "count": 3}
+
+
+@pytest.mark.parametrize("method", ["train_model", "eval_model"])
+@pytest.mark.parametrize(
+    ("second", "kind"), [([0, 1], "a list"), (pd.DataFrame({"a": [1]}), "a DataFrame"), (True, "a bool")]
+)
+def test_rows_in_the_place_of_the_folder(checkpoint, method, second, kind):
+    model = ClassificationModel("bert", checkpoint, args=ARGS)
+    with pytest.raises(ArgumentError) as refused:
+        getattr(model, method)(["a text", "another"], second)
+    assert str(refused.value) == (
+        f"The second argument of {method} is output_dir, a text or a path, but is {kind}. Labels stand in the rows, "
+        "and rows to evaluate on while training are given as eval_df=..."
+    )
+
+
+def test_arguments_names_and_numbers_of_another_type(checkpoint):
+    calls = {
+        "args must be a dict or an object of ClassificationArgs, but is ['a'].": lambda: ClassificationModel(
+            "bert", checkpoint, args=["a"]
+        ),
+        "A model's name must be a text or a path, but is 3.": lambda: ClassificationModel("bert", 3),
+        "num_labels must be a whole number, but is '2'.": lambda: ClassificationModel(
+            "bert", checkpoint, num_labels="2"
+        ),
+    }
+    for message, call in calls.items():
+        with pytest.raises(ArgumentError) as refused:
+            call()
+        assert str(refused.value) == message
+
+
+def test_a_file_to_predict_that_is_not_there(checkpoint):
+    model = ClassificationModel("bert", checkpoint, num_labels=2, args=ARGS)
+    with pytest.warns(UserWarning, match=r"^There is no file 'rows\.csv'; it is taken as a text\.$"):
+        assert len(model.predict("rows.csv").predictions) == 1
+    assert len(model.predict("What is rows.csv").predictions) == 1

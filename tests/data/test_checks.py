@@ -100,3 +100,11 @@ def test_cut_texts_are_counted_once(warned: Any) -> None:
     assert messages == ["2 of 5 rows of eval_df are longer than max_seq_length=128 tokens and were cut. Do this."]
     _, messages = warned(cut(0))
     assert messages == []
+
+
+@pytest.mark.parametrize(
+    ("noun", "said"),
+    [("list", "a list"), ("int", "an int"), ("ndarray", "an ndarray"), ("bert", "a bert"), ("albert", "an albert")],
+)
+def test_a_noun_gets_its_article(noun: str, said: str) -> None:
+    assert checks.with_article(noun) == said

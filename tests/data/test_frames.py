@@ -185,11 +185,17 @@ def test_no_rows_are_refused(data: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"), [(3, "int"), (None, "NoneType"), ({"text": ["a"]}, "dict"), (iter([]), "list_iterator")]
+    ("data", "kind"),
+    [
+        (3, "an int"),
+        (None, "a NoneType"),
+        ({"text": ["a"]}, "a dict. Give pd.DataFrame(train_df)"),
+        (iter([]), "a list_iterator"),
+    ],
 )
 def test_other_types_are_refused(data: Any, kind: str) -> None:
     assert _refusal(lambda: _frame(data)) == (
-        f"train_df must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a {kind}."
+        f"train_df must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is {kind}."
     )
 
 
@@ -272,7 +278,7 @@ def test_lazy_loading_names_a_position_that_is_not_there(tmp_path: Path) -> None
     [
         ("one text", [["one text"]]),
         (np.str_("one text"), [["one text"]]),
-        ("no/such/rows.csv", [["no/such/rows.csv"]]),
+        ("words about rows.csv", [["words about rows.csv"]]),
         ("x" * 5000 + ".csv", [["x" * 5000 + ".csv"]]),
         (["a", "b"], [["a"], ["b"]]),
         (("a", "b"), [["a"], ["b"]]),

@@ -239,7 +239,7 @@ def test_no_rows_are_refused(empty: Any) -> None:
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^train_df must be a DataFrame, a path, .* but is a dict\.$"):
+    with pytest.raises(DataError, match=r"^train_df must be a DataFrame, a path, .* but is a dict\. Give pd"):
         _tagged({"words": SENTENCES})
 
 
@@ -281,7 +281,7 @@ def test_an_empty_text_stays_in_its_place() -> None:
 def test_a_missing_text_is_refused() -> None:
     with _refused(DataError, "to_predict has no text in 2 rows: rows 1, 2."):
         _untagged(["Anna", None, np.nan])
-    with _refused(DataError, "to_predict has a int instead of a text or a list of words: row 1."):
+    with _refused(DataError, "to_predict has an int instead of a text or a list of words: row 1."):
         _untagged(["Anna", 5])
 
 

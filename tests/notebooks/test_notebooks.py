@@ -48,3 +48,10 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert [output for output in outputs if output.output_type == "error"] == []
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_bars_of_text_need_no_warning() -> None:
+    lines = ["import warnings", "warnings.simplefilter('error')", "import easytx", "import tqdm.auto"]
+    cell = nbformat.v4.new_code_cell("\n".join(lines))
+    NotebookClient(nbformat.v4.new_notebook(cells=[cell]), timeout=120).execute()
+    assert cell.outputs == []

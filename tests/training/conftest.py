@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +37,8 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _imports_are_no_garbage() -> Iterator[None]:
-    """Each training collects garbage; keep it from looking through all that the imports have made."""
-    importlib.import_module("easytx.core.fitting")
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+def _many_trainings(_imports_are_no_garbage: None) -> None:
+    """Train without long searches for garbage."""
 
 
 @pytest.fixture(scope="package")

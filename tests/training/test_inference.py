@@ -22,6 +22,7 @@ from transformers import (
 from easytx.data.tokenise import encode
 from easytx.training import inference
 from easytx.training.inference import Outputs, run, trimmed
+from easytx.training.losses import build_loss
 
 from .conftest import rows
 
@@ -120,6 +121,18 @@ def test_the_loss_of_tokens_is_a_mean_over_labelled_tokens(
     logits = torch.cat([torch.from_numpy(value) for value in outputs.values])
     flat = torch.tensor([tag for row in tags for tag in row])
     assert outputs.loss == pytest.approx(F.cross_entropy(logits, flat).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("budget", [1, 60, 10_000])
+@pytest.mark.parametrize("loss_type", [None, "focal"])
+def test_the_loss_with_class_weights_is_the_weighted_mean_over_all_rows(
+    network: Any, dataset: Dataset, tokenizer: Any, budget: int, loss_type: str | None
+) -> None:
+    loss = build_loss(kind="single_label", loss_type=loss_type, weight=[1.0, 5.0, 0.1])
+    assert loss is not None
+    expected = loss(_alone(network, dataset), torch.tensor(dataset["labels"][:])).item()
+    found = _run(network, dataset, tokenizer, token_budget=budget, loss_function=loss).loss
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_labels_there_is_no_loss(network: Any, dataset: Dataset, tokenizer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -13,9 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import DataCollatorWithPadding
+from transformers import BertForSequenceClassification, DataCollatorWithPadding
 
-from easytx.core import fitting
 from easytx.errors import ArgumentError, NonFiniteLossError
 from easytx.training.trainer import EasyTrainer
 
@@ -115,6 +115,13 @@ def test_the_loss_of_a_regression_is_the_mean_squared_error(classifier: Make) ->
     assert model.train_model(frame, args=accumulated).training_details == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_a_training_of_one_step_learns_something(classifier: Make) -> None:
+    model = classifier(no_save=True, num_train_epochs=1, train_batch_size=8)
+    before = weights(model)
+    assert model.train_model(rows(8)).global_step == 1
+    assert changed(before, weights(model))
+
+
 def test_gradients_are_clipped(classifier: Make) -> None:
     frame = rows(8)
     model = classifier(**{**ONE_STEP, "max_grad_norm": 0.01}, train_batch_size=8)
@@ -138,6 +145,19 @@ def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step(
     # The next training begins with sound weights again.
     better = {"learning_rate": 1e-3, "max_grad_norm": 1.0}
     assert math.isfinite(model.train_model(train_df, args=better).training_details)
+
+
+def test_a_trained_model_keeps_its_weights_when_a_further_training_diverges(
+    classifier: Make, train_df: pd.DataFrame
+) -> None:
+    model = classifier(no_save=True)
+    model.train_model(train_df)
+    before, answers = weights(model), model.predict(train_df["text"].tolist()).raw_outputs
+    bad = {"optimizer": "sgd", "learning_rate": 1e30, "max_grad_norm": 0.0, "scheduler": "constant_schedule"}
+    with pytest.raises(NonFiniteLossError):
+        model.train_model(train_df, args=bad)
+    assert changed(weights(model), before) == set()
+    assert (model.predict(train_df["text"].tolist()).raw_outputs == answers).all()
 
 
 # Seeds
@@ -479,8 +499,20 @@ def test_a_batch_that_does_not_fit_is_made_smaller_and_the_training_starts_afres
 
 
 def test_threads_are_as_wanted(classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = []
-    monkeypatch.setattr(fitting.torch, "set_num_threads", wanted.append)
-    classifier(no_save=True, max_steps=1, thread_count=2).train_model(train_df)
-    classifier(no_save=True, max_steps=1).train_model(train_df)
-    assert wanted == [2]
+    forward = BertForSequenceClassification.forward
+    seen = []
+
+    def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", functools.wraps(forward)(counting))
+    before = torch.get_num_threads()
+    model = classifier(no_save=True, max_steps=1, thread_count=before + 1)
+    model.train_model(train_df)
+    model.eval_model(train_df)
+    model.predict(train_df["text"].tolist())
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+    classifier(no_save=True).predict(train_df["text"].tolist())
+    assert seen[-1] == before
