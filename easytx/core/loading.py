@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import logging
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ _TYPE_NAMES = {
     "herbert": "bert",
     "xlm-r": "xlm-roberta",
     "mbart50": "mbart",
+    "byt5": "t5",
+    "eet5": "t5",
+    "flan-t5": "t5",
 }
 
 
@@ -159,6 +163,15 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
     with quiet(), _named_errors(name):
         config = AutoConfig.from_pretrained(name, **options)
+    return changed(config, changes)
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration with other values for some of its fields.
+
+    Raises:
+        ArgumentError: If it has no such field.
+    """
     for field, value in changes.items():
         if not hasattr(config, field):
             known = config.to_dict()
@@ -183,7 +196,9 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name):
+    with quiet(), _named_errors(name), warnings.catch_warnings():
+        # Marian's recommends what is for texts with the quotation marks of old encodings.
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
         return kind.from_pretrained(name, **options)
 
 
@@ -230,11 +245,34 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     return model
 
 
+def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
+    """Return a model in float32 with new weights, drawn with `seed`; the caller's random state stays as it is.
+
+    Raises:
+        CheckpointError: If this architecture has no such head.
+    """
+    import torch
+    import transformers
+
+    kind = getattr(transformers, auto_class)
+    if type(config) not in kind._model_mapping:
+        head = auto_class.removeprefix("AutoModelFor")
+        raise CheckpointError(f"transformers has no {head} head for {config.model_type} models.")
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind.from_config(config, dtype=torch.float32)
+
+
+def canonical_type(model_type: str) -> str:
+    """Return an architecture's name as configurations have it."""
+    return _TYPE_NAMES.get(model_type, model_type)
+
+
 def check_type(model_type: str | None, config: Any, name: str) -> None:
     """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
     if model_type in (None, "auto"):
         return
-    wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
+    wanted = canonical_type(str(model_type))
     if wanted != config.model_type:
         warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
 
@@ -291,6 +329,10 @@ def quiet() -> Iterator[None]:
 def _named_errors(name: str) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        if "sentencepiece" in str(error).lower():
+            raise MissingExtraError.of("sentencepiece", "generation", f"The tokenizer of '{name}'") from error
+        raise
     except (OSError, ValueError) as error:
         if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
             raise
