@@ -196,9 +196,7 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name), warnings.catch_warnings():
-        # Marian's recommends what is for texts with the quotation marks of old encodings.
-        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+    with quiet(), _named_errors(name), without_recommendations():
         return kind.from_pretrained(name, **options)
 
 
@@ -307,6 +305,14 @@ def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str
             f"max_seq_length is {max_seq_length}, but '{name}' reads at most {limit} tokens. "
             f"Set max_seq_length={limit} or less."
         )
+
+
+@contextlib.contextmanager
+def without_recommendations() -> Iterator[None]:
+    """Keep Marian's tokenizer from recommending sacremoses, which is for texts with old kinds of quotation marks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+        yield
 
 
 @contextlib.contextmanager

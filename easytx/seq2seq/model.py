@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,7 +71,7 @@ class Seq2SeqModel(GenerativeModel):
         separate, whole = (encoder_type, encoder_name, decoder_name), (encoder_decoder_type, encoder_decoder_name)
         of = type(self).__name__
         kind, name, self._decoder_source = named(of, separate, whole, kwargs, is_new=tokenizer is not None)
-        self._given_tokenizer = copy.deepcopy(tokenizer)
+        self._given_tokenizer = tokenizers.copied(tokenizer)
         self._added = (additional_special_tokens_encoder, additional_special_tokens_decoder)
         super().__init__(kind, name, **kwargs)
 
@@ -103,6 +102,10 @@ class Seq2SeqModel(GenerativeModel):
         if networks.is_pair(self.config):
             networks.start_and_end(self.config, self._target_tokenizer)
         return tokenizer
+
+    @override
+    def tokenizer_source(self) -> str:
+        return tokenizers.source_name(self.source())
 
     @override
     def load_network(self) -> Any:

@@ -139,15 +139,17 @@ def new_config(model_type: str, tokenizer: Any, changes: Mapping[str, Any]) -> A
     """
     from transformers import AutoConfig
 
+    kind = loading.canonical_type(model_type)
     try:
-        config = AutoConfig.for_model(loading.canonical_type(model_type))
+        usual = AutoConfig.for_model(kind)
     except ValueError as error:
         raise CheckpointError(f"transformers has no architecture '{model_type}'.") from error
-    config.vocab_size = len(tokenizer)
-    for name, value in {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}.items():
-        setattr(config, name, value)
+    loading.changed(usual, changes)
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    # Made with all values at once, because some follow from others: T5 writes with as many layers as it reads with.
+    config = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **ids, **changes})
     start_and_end(config, tokenizer)
-    return loading.changed(config, changes)
+    return config
 
 
 def fit_vocabulary(network: Any, tokenizer: Any, target_tokenizer: Any) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
+from easytx.core.loading import without_recommendations
 from easytx.core.saving import write_tokenizer
 from easytx.errors import ArgumentError
 
 _DECODER = "decoder"
+
+
+def copied(tokenizer: Any) -> Any:
+    """Return a copy of a tokenizer, so that the caller's stays as it is."""
+    with without_recommendations():
+        return copy.deepcopy(tokenizer)
+
+
+def source_name(source: str) -> str:
+    """Return where the tokenizer of the inputs is: with the model, or in a folder of its own, as older scripts left it."""
+    apart = Path(source) / "encoder"
+    return str(apart) if _is_tokenizer(apart) and not _is_tokenizer(Path(source)) else source
 
 
 def target_name(source: str | None, decoder_source: str | None) -> str | None:
@@ -24,7 +38,7 @@ def target_name(source: str | None, decoder_source: str | None) -> str | None:
     if decoder_source is not None:
         return None if decoder_source == source else decoder_source
     folder = Path(source or "") / _DECODER
-    return str(folder) if source is not None and (folder / "tokenizer_config.json").is_file() else None
+    return str(folder) if source is not None and _is_tokenizer(folder) else None
 
 
 def write_target(tokenizer: Any, folder: Path) -> None:
@@ -91,3 +105,7 @@ def language_start(tokenizer: Any) -> dict[str, int]:
 
 def _knows(tokenizer: Any, code: str) -> bool:
     return bool(tokenizer.convert_tokens_to_ids(code) != tokenizer.unk_token_id)
+
+
+def _is_tokenizer(folder: Path) -> bool:
+    return (folder / "tokenizer_config.json").is_file()

@@ -129,7 +129,8 @@ def test_return_values_unpack(trained: Trained) -> None:
     if trained.case.answers:
         assert evaluation._fields == trained.case.answers
         assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
-        assert tuple(prediction) == (prediction.predictions, prediction.raw_outputs)
+        predictions, raw_outputs = prediction
+        assert (predictions is prediction.predictions, raw_outputs is prediction.raw_outputs) == (True, True)
     else:
         assert evaluation == evaluation.result
         assert prediction == prediction.predictions
