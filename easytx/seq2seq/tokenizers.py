@@ -23,7 +23,7 @@ def copied(tokenizer: Any) -> Any:
 
 
 def source_name(source: str) -> str:
-    """Return where the tokenizer of the inputs is: with the model, or in a folder of its own, as older scripts left it."""
+    """Return where the tokenizer of the inputs is: with the model, or in a folder of its own, as of old."""
     apart = Path(source) / "encoder"
     return str(apart) if _is_tokenizer(apart) and not _is_tokenizer(Path(source)) else source
 
@@ -41,9 +41,11 @@ def target_name(source: str | None, decoder_source: str | None) -> str | None:
     return str(folder) if source is not None and _is_tokenizer(folder) else None
 
 
-def write_target(tokenizer: Any, folder: Path) -> None:
-    """Write the tokenizer of the texts to write beside another one."""
-    write_tokenizer(tokenizer, folder / _DECODER)
+def write_target(both: tuple[Any, Any], folder: Path) -> None:
+    """Write the tokenizer of the texts to write beside that of the inputs, where it is another one."""
+    first, second = both
+    if second is not first:
+        write_tokenizer(second, folder / _DECODER)
 
 
 def identity(both: tuple[Any, Any]) -> tuple[Any, ...]:
