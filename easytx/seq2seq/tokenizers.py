@@ -76,8 +76,7 @@ def set_languages(tokenizer: Any, args: ModelArgs) -> None:
     """
     if not marks_languages(tokenizer):
         return
-    for name in ("src_lang", "tgt_lang"):
-        code = args.get(name)
+    for name, code in {"src_lang": args.get("src_lang"), "tgt_lang": args.get("tgt_lang")}.items():
         # Other tokenizers have other codes than the ones of mBART, which are the defaults.
         if code is None or (name not in args.given() and not _knows(tokenizer, code)):
             continue

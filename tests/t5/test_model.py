@@ -82,6 +82,16 @@ def test_it_trains_with_adafactor_at_a_constant_rate(checkpoint: Path, monkeypat
     assert rates == [1e-3, 1e-3]
 
 
+def test_it_may_be_evaluated_before_the_first_step(checkpoint: Path) -> None:
+    args = {**ARGS, "evaluate_before_training": True, "evaluate_during_training": True, "train_batch_size": 2}
+    model = T5Model("t5", checkpoint, args=args)
+    before = model.eval_model(rows(12).iloc[8:])["eval_loss"]
+    details = model.train_model(rows(8), eval_data=rows(12).iloc[8:]).training_details
+    assert details["global_step"] == [0, 4]
+    assert details["eval_loss"][0] == pytest.approx(before, rel=1e-4)
+    assert details["eval_loss"][1] != pytest.approx(before, rel=1e-4)
+
+
 def test_two_tasks_are_learnt_by_their_prefix(checkpoint: Path) -> None:
     model = T5Model("t5", checkpoint, args={**ARGS, "learning_rate": 1e-2, "num_train_epochs": 60})
     frame = rows(6)
