@@ -210,6 +210,13 @@ def lower_cased(tokenizer: Any) -> Any:
     return tokenizer
 
 
+def with_padding(tokenizer: Any) -> Any:
+    """Return the tokenizer; one that has no padding token pads with the one that ends texts, as what pads is masked."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
 def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options: Mapping[str, Any]) -> Any:
     """Return a model in float32 with a head for the configuration's labels.
 
@@ -293,8 +300,10 @@ def max_tokens(config: Any, tokenizer: Any) -> int | None:
     return int(min(limit, tokenizer.model_max_length))
 
 
-def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str) -> None:
-    """Raise if rows would be longer than the model can read.
+def check_max_length(
+    max_seq_length: int, config: Any, tokenizer: Any, name: str, *, what: str = "max_seq_length"
+) -> None:
+    """Raise if rows would be longer than the model can read; `what` is the argument that says how long.
 
     Raises:
         ArgumentError: With the longest length possible.
@@ -302,8 +311,7 @@ def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str
     limit = max_tokens(config, tokenizer)
     if limit is not None and max_seq_length > limit:
         raise ArgumentError(
-            f"max_seq_length is {max_seq_length}, but '{name}' reads at most {limit} tokens. "
-            f"Set max_seq_length={limit} or less."
+            f"{what} is {max_seq_length}, but '{name}' reads at most {limit} tokens. Set {what}={limit} or less."
         )
 
 

@@ -92,7 +92,7 @@ class Seq2SeqModel(GenerativeModel):
     def load_tokenizer(self) -> Any:
         tokenizer = self._given_tokenizer if self._given_tokenizer is not None else super().load_tokenizer()
         name = tokenizers.target_name(self._source, self._decoder_source)
-        self._target_tokenizer = tokenizer if name is None else loading.load_tokenizer(name, options=self._options)
+        self._target_tokenizer = tokenizer if name is None else tokenizers.load(name, options=self._options)
         for its, added in zip((tokenizer, self._target_tokenizer), self._added, strict=True):
             tokenizers.add_tokens(its, added)
         tokenizers.set_languages(tokenizer, self.args)

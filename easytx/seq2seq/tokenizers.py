@@ -9,7 +9,7 @@ from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
-from easytx.core.loading import without_recommendations
+from easytx.core.loading import load_tokenizer, with_padding, without_recommendations
 from easytx.core.saving import write_tokenizer
 from easytx.errors import ArgumentError
 
@@ -39,6 +39,11 @@ def target_name(source: str | None, decoder_source: str | None) -> str | None:
         return None if decoder_source == source else decoder_source
     folder = Path(source or "") / _DECODER
     return str(folder) if source is not None and _is_tokenizer(folder) else None
+
+
+def load(name: str, *, options: Mapping[str, Any]) -> Any:
+    """Return a tokenizer of texts to write."""
+    return with_padding(load_tokenizer(name, options=options))
 
 
 def write_target(both: tuple[Any, Any], folder: Path) -> None:

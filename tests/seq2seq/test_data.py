@@ -77,6 +77,9 @@ def test_more_than_the_model_reads_is_refused(model: Maker) -> None:
     made = model("bart", max_seq_length=600)
     with pytest.raises(ArgumentError, match=r"^max_seq_length is 600, but '.*' reads at most 512 tokens\."):
         made.predict(["a"])
+    made = model("bart", max_target_length=600)
+    with pytest.raises(ArgumentError, match=r"^max_target_length is 600, .* Set max_target_length=512 or less\."):
+        made.eval_model(rows(2))
 
 
 @pytest.mark.parametrize("max_target_length", [10, 6])
