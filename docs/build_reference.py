@@ -16,6 +16,8 @@ from easytx.config.model_args import ModelArgs
 from easytx.config.renamed import RENAMED
 from easytx.ner.args import NERArgs
 from easytx.question_answering.args import QuestionAnsweringArgs
+from easytx.seq2seq.args import Seq2SeqArgs
+from easytx.t5.args import T5Args
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
 
@@ -39,6 +41,8 @@ TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     MultiLabelClassificationArgs: ("multi-label-args", "MultiLabelClassificationModel", "multi-label"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
+    Seq2SeqArgs: ("seq2seq-args", "Seq2SeqModel", "seq2seq"),
+    T5Args: ("t5-args", "T5Model", "t5"),
 }
 
 # Defaults that differ from machine to machine.

@@ -130,6 +130,11 @@ class CheckpointedModel:
         return None if self.run_record is None else self.run_record.url
 
     @property
+    def target_tokenizer(self) -> Any:
+        """The tokenizer of the texts that are written; that of the inputs too, unless two models were put together."""
+        return self.tokenizer
+
+    @property
     def model(self) -> Any:
         """The model with its weights, loaded when first asked for."""
         if self._model is None:
@@ -155,7 +160,7 @@ class CheckpointedModel:
         """Return the tokenizer, with the changes that the arguments ask for."""
         args = self.args
         options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.source()
+        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.tokenizer_source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
         if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
@@ -198,6 +203,10 @@ class CheckpointedModel:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
         return self._source
 
+    def tokenizer_source(self) -> str:
+        """Return the folder or hub name that the tokenizer comes from, unless the arguments name another."""
+        return self.source()
+
     def head_config(self) -> dict[str, Any]:
         """Return what the head needs in the model's configuration."""
         return {} if self.labels is None else self.labels.for_config()
@@ -212,7 +221,8 @@ class CheckpointedModel:
 
     def precision(self) -> torch.dtype | None:
         """Return the dtype of mixed precision on this device, or None for float32."""
-        return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16)
+        safe = not loading.overflows_in_fp16(self.config)
+        return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
     def save_model(self, output_dir: str | Path | None = None, results: Mapping[str, Any] | None = None) -> Path:
         """Write the model folder: weights, configuration, tokenizer, arguments and a card."""

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ _OFFSET_POSITIONS = {
 # Their distance between tokens is relative, so any length fits.
 _RELATIVE_POSITIONS = {"deberta", "deberta-v2", "t5", "mt5", "umt5", "xlnet", "funnel"}
 
+# They were trained in bf16, and in fp16 their values overflow.
+_TOO_LARGE_FOR_FP16 = {"t5", "mt5", "umt5", "longt5", "switch_transformers", "pegasus", "pegasus_x"}
+
 # Architecture names that differ between scripts and configurations.
 _TYPE_NAMES = {
     "debertav2": "deberta-v2",
@@ -46,6 +50,9 @@ _TYPE_NAMES = {
     "herbert": "bert",
     "xlm-r": "xlm-roberta",
     "mbart50": "mbart",
+    "byt5": "t5",
+    "eet5": "t5",
+    "flan-t5": "t5",
 }
 
 
@@ -161,6 +168,15 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
     with quiet(), _named_errors(name):
         config = AutoConfig.from_pretrained(name, **options)
+    return changed(config, changes)
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration with other values for some of its fields.
+
+    Raises:
+        ArgumentError: If it has no such field.
+    """
     for field, value in changes.items():
         if not hasattr(config, field):
             kind = f"{with_article(config.model_type)} model"
@@ -185,7 +201,7 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name):
+    with quiet(), _named_errors(name), without_recommendations():
         return kind.from_pretrained(name, **options)
 
 
@@ -196,6 +212,13 @@ def lower_cased(tokenizer: Any) -> Any:
     backend = tokenizer.backend_tokenizer
     steps = [normalizers.Lowercase(), *([backend.normalizer] if backend.normalizer is not None else [])]
     backend.normalizer = normalizers.Sequence(steps)
+    return tokenizer
+
+
+def with_padding(tokenizer: Any) -> Any:
+    """Return the tokenizer; one that has no padding token pads with the one that ends texts, as what pads is masked."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 
@@ -233,14 +256,43 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     return model
 
 
+def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
+    """Return a model in float32 with new weights, drawn with `seed`; the caller's random state stays as it is.
+
+    Raises:
+        CheckpointError: If this architecture has no such head.
+    """
+    import torch
+    import transformers
+
+    kind = getattr(transformers, auto_class)
+    if type(config) not in kind._model_mapping:
+        head = auto_class.removeprefix("AutoModelFor")
+        raise CheckpointError(f"transformers has no {head} head for {config.model_type} models.")
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind.from_config(config, dtype=torch.float32)
+
+
+def canonical_type(model_type: str) -> str:
+    """Return an architecture's name as configurations have it."""
+    return _TYPE_NAMES.get(model_type, model_type)
+
+
 def check_type(model_type: str | None, config: Any, name: str) -> None:
     """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
     if model_type in (None, "auto"):
         return
-    wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
+    wanted = canonical_type(str(model_type))
     if wanted != config.model_type:
         kind = with_article(config.model_type)
         warn_user(f"model_type is '{model_type}', but '{name}' is {kind} model and is used as such.")
+
+
+def overflows_in_fp16(config: Any) -> bool:
+    """Tell whether a model's values do not fit into fp16, as those of T5 do not."""
+    parts = (config, getattr(config, "encoder", None), getattr(config, "decoder", None))
+    return any(getattr(part, "model_type", None) in _TOO_LARGE_FOR_FP16 for part in parts)
 
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:
@@ -255,8 +307,10 @@ def max_tokens(config: Any, tokenizer: Any) -> int | None:
     return int(min(limit, tokenizer.model_max_length))
 
 
-def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str) -> None:
-    """Raise if rows would be longer than the model can read.
+def check_max_length(
+    max_seq_length: int, config: Any, tokenizer: Any, name: str, *, what: str = "max_seq_length"
+) -> None:
+    """Raise if rows would be longer than the model can read; `what` is the argument that says how long.
 
     Raises:
         ArgumentError: With the longest length possible.
@@ -264,9 +318,16 @@ def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str
     limit = max_tokens(config, tokenizer)
     if limit is not None and max_seq_length > limit:
         raise ArgumentError(
-            f"max_seq_length is {max_seq_length}, but '{name}' reads at most {limit} tokens. "
-            f"Set max_seq_length={limit} or less."
+            f"{what} is {max_seq_length}, but '{name}' reads at most {limit} tokens. Set {what}={limit} or less."
         )
+
+
+@contextlib.contextmanager
+def without_recommendations() -> Iterator[None]:
+    """Keep Marian's tokenizer from recommending sacremoses, which is for texts with old kinds of quotation marks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+        yield
 
 
 @contextlib.contextmanager
@@ -289,6 +350,10 @@ def quiet() -> Iterator[None]:
 def _named_errors(name: str) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        if "sentencepiece" in str(error).lower():
+            raise MissingExtraError.of("sentencepiece", "generation", f"The tokenizer of '{name}'") from error
+        raise
     except (OSError, ValueError) as error:
         if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
             raise

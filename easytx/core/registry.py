@@ -14,6 +14,8 @@ MODEL_CLASSES = {
     "MultiLabelClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "Seq2SeqModel": "easytx.seq2seq",
+    "T5Model": "easytx.t5",
 }
 
 

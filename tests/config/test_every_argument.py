@@ -27,6 +27,9 @@ CLASSES = {
     "MultiLabelClassificationArgs": "easytx.classification",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
+    "GenerationArgs": "easytx.config.generation",
+    "Seq2SeqArgs": "easytx.seq2seq",
+    "T5Args": "easytx.t5",
 }
 
 

@@ -27,6 +27,8 @@ def test_there_is_a_notebook_for_every_class() -> None:
         "ner",
         "question_answering",
         "sentence_pairs",
+        "seq2seq",
+        "t5",
     ]
 
 
