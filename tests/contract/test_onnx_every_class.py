@@ -12,7 +12,6 @@ from easytx.errors import CheckpointError
 
 from .conftest import Trained, numbers
 
-
 EXPORTED = {"ClassificationModel", "MultiLabelClassificationModel", "NERModel", "QuestionAnsweringModel"}
 
 
