@@ -154,8 +154,17 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
     """
     from transformers import AutoConfig
 
-    with quiet(), _named_errors(name):
+    with quiet(), named_errors(name):
         config = AutoConfig.from_pretrained(name, **options)
+    return changed(config, changes)
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration after setting fields in it.
+
+    Raises:
+        ArgumentError: If it has no such field.
+    """
     for field, value in changes.items():
         if not hasattr(config, field):
             known = config.to_dict()
@@ -180,7 +189,7 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name):
+    with quiet(), named_errors(name):
         return kind.from_pretrained(name, **options)
 
 
@@ -211,7 +220,7 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     if type(config) not in kind._model_mapping:
         head = auto_class.removeprefix("AutoModelFor")
         raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
-    with quiet(), _named_errors(name), torch.random.fork_rng():
+    with quiet(), named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
             name,
@@ -279,7 +288,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named_errors(name: str) -> Iterator[None]:
+def named_errors(name: str) -> Iterator[None]:
+    """Say of a model that cannot be loaded which it was, and what to do."""
     try:
         yield
     except (OSError, ValueError) as error:

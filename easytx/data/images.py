@@ -14,6 +14,7 @@ import pyarrow as pa
 from datasets import Dataset, Image
 
 from easytx.data.checks import counted, rows
+from easytx.data.tokenise import lengths_of
 from easytx.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -79,18 +80,21 @@ def stored_images(column: pd.Series, *, name: str) -> list[Stored]:
     return found
 
 
-def with_images(dataset: Dataset, images: Sequence[Stored], row: np.ndarray) -> Dataset:
+def with_images(dataset: Dataset, images: Sequence[Stored], row: np.ndarray, *, cost: int) -> Dataset:
     """Return the dataset with the image of each feature, which is opened when the feature is read.
 
     Args:
         dataset: Features.
         images: One a row.
         row: The row of each feature, of shape (features,).
+        cost: Tokens of text that an image costs about as much as; added to the lengths, for batches that fit.
     """
     of_features = [images[i] for i in row]
     kind = Image().pa_type
     chunks = [pa.array(of_features[i : i + _CHUNK], type=kind) for i in range(0, len(of_features), _CHUNK)]
     table = dataset.data.table.append_column(IMAGE, pa.chunked_array(chunks, type=kind))
+    place = table.column_names.index("length")
+    table = table.set_column(place, "length", pa.array(lengths_of(dataset) + cost))
     return Dataset(table).cast_column(IMAGE, Image())
 
 
