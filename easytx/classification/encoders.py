@@ -82,7 +82,7 @@ def joined(config: TextImageConfig, text: str, vision: str | None, *, seed: int,
         seen = loading.load_weights("AutoModel", source, of_image, seed=seed, options=more)
     with loading.quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        return TextImageForSequenceClassification(config, text_model=encoder, vision_model=seen)
+        return TextImageForSequenceClassification(config, text_model=encoder, vision_model=seen).eval()
 
 
 def image_processor(name: str | Path | None, config: PreTrainedConfig, options: Mapping[str, Any]) -> Any:

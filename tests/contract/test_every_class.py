@@ -85,7 +85,8 @@ def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained)
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
     assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
     with torch.no_grad():
-        expected, found = model.model(**inputs), network(**inputs)
+        beside = trained.case.beside(len(texts))
+        expected, found = model.model(**inputs, **beside), network(**inputs, **beside)
     assert expected.keys() == found.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name])
