@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from easytx.classification.fusion import (
     TextImageConfig,
     TextImageForSequenceClassification,
     encoder_class,
     encoder_options,
+    network_class,
+    width_of,
 )
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
@@ -82,7 +84,8 @@ def joined(config: TextImageConfig, text: str, vision: str | None, *, seed: int,
         seen = loading.load_weights("AutoModel", source, of_image, seed=seed, options=more)
     with loading.quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        return TextImageForSequenceClassification(config, text_model=encoder, vision_model=seen).eval()
+        network: Any = TextImageForSequenceClassification(config, text_model=encoder, vision_model=seen)
+    return network.eval()
 
 
 def image_processor(name: str | Path | None, config: PreTrainedConfig, options: Mapping[str, Any]) -> Any:
@@ -129,8 +132,8 @@ def _new_config(changes: Mapping[str, Any]) -> PreTrainedConfig:
         wanted = {name: value for name, value in changes.items() if name != "model_type"}
     if not changes:
         warn_user(
-            "No vision encoder was named, so a small new one is trained from nothing. For photographs name one that has "
-            'seen many, such as vision_name="google/vit-base-patch16-224-in21k".'
+            "No vision encoder was named, so a small new one is trained from nothing. For photographs name one that "
+            'has seen many, such as vision_name="google/vit-base-patch16-224-in21k".'
         )
     size = wanted.pop("image_size", NEW_IMAGE_SIZE)
     try:
@@ -149,13 +152,10 @@ def _new_config(changes: Mapping[str, Any]) -> PreTrainedConfig:
 
 
 def _check_reads_images(config: PreTrainedConfig, name: str) -> None:
-    mapping = AutoModel._model_mapping
-    found = mapping[type(config)] if type(config) in mapping else None
-    kind = found[0] if isinstance(found, (list, tuple)) else found
-    if getattr(kind, "main_input_name", None) != "pixel_values":
+    if getattr(network_class(config), "main_input_name", None) != "pixel_values":
         raise CheckpointError(
-            f"'{name}' is a {config.model_type} model, which reads no images. Name a vision encoder, such as a ViT, the "
-            "one of a CLIP or SigLIP model, or a ResNet."
+            f"'{name}' is a {config.model_type} model, which reads no images. Name a vision encoder, such as a ViT, "
+            "the one of a CLIP or SigLIP model, or a ResNet."
         )
-    if not getattr(config, "hidden_sizes", None) and not hasattr(config, "hidden_size"):
+    if width_of(config) == 0:
         raise CheckpointError(f"'{name}' is a {config.model_type} model, which does not say how wide its output is.")

@@ -109,7 +109,8 @@ class Samples:
         absent = [path.name for path in paths if not path.is_file()]
         if absent:
             raise DataError(
-                f"{name} is the folder '{folder}', which lacks {counted(len(absent), 'file')} of files_list: {absent[:5]}."
+                f"{name} is the folder '{folder}', which lacks {counted(len(absent), 'file')} of files_list: "
+                f"{absent[:5]}."
             )
         return pd.DataFrame([_sample(path, name) for path in paths])
 

@@ -18,7 +18,14 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-__all__ = ["TextImageConfig", "TextImageForSequenceClassification", "encoder_class", "encoder_options"]
+__all__ = [
+    "TextImageConfig",
+    "TextImageForSequenceClassification",
+    "encoder_class",
+    "encoder_options",
+    "network_class",
+    "width_of",
+]
 
 
 class TextImageConfig(PreTrainedConfig):
@@ -70,16 +77,17 @@ class TextImageForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config: TextImageConfig, text_model: Any = None, vision_model: Any = None) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = int(config.num_labels or 2)
         self.text_model = _encoder(config.text_config) if text_model is None else text_model
         self.vision_model = _encoder(config.vision_config) if vision_model is None else vision_model
-        width, seen = _width(config.text_config), _width(config.vision_config)
+        width, seen = width_of(config.text_config), width_of(config.vision_config)
+        words: Any = self.get_input_embeddings()
         self.image_norm = nn.LayerNorm(seen)
-        self.image_projection = nn.Linear(seen, self.get_input_embeddings().embedding_dim)
+        self.image_projection = nn.Linear(seen, words.embedding_dim)
         self.dense = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(width, config.num_labels)
-        self.post_init()
+        self.classifier = nn.Linear(width, self.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the text encoder's table of token embeddings."""
@@ -145,11 +153,15 @@ def encoder_class(config: PreTrainedConfig) -> Any:
 
 def encoder_options(config: PreTrainedConfig) -> dict[str, Any]:
     """Return what leaves out a pooling layer that nothing would read."""
-    mapping = encoder_class(config)._model_mapping
-    found = mapping[type(config)] if type(config) in mapping else None
-    kind = found[0] if isinstance(found, (list, tuple)) else found
+    kind = network_class(config)
     takes = kind is not None and "add_pooling_layer" in inspect.signature(kind.__init__).parameters
     return {"add_pooling_layer": False} if takes else {}
+
+
+def network_class(config: PreTrainedConfig) -> Any:
+    """Return the class of transformers that is the encoder of this configuration, or None where there is none."""
+    found = encoder_class(config)._model_mapping.get(type(config), None)
+    return found[0] if isinstance(found, (list, tuple)) else found
 
 
 def _encoder(config: PreTrainedConfig) -> Any:
@@ -164,10 +176,10 @@ def _config(given: PreTrainedConfig | Mapping[str, Any] | None, default: str) ->
     return config
 
 
-def _width(config: PreTrainedConfig) -> int:
-    """Return the channels of what an encoder gives last."""
+def width_of(config: PreTrainedConfig) -> int:
+    """Return the channels of what an encoder gives last; 0 where its configuration does not say."""
     sizes = getattr(config, "hidden_sizes", None)
-    return int(sizes[-1] if sizes else config.hidden_size)
+    return int(sizes[-1] if sizes else getattr(config, "hidden_size", 0))
 
 
 AutoConfig.register(TextImageConfig.model_type, TextImageConfig)

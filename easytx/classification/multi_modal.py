@@ -11,8 +11,8 @@ import pandas as pd
 from datasets import Dataset
 from typing_extensions import override
 
-from easytx.classification import encoders
 from easytx.classification import data as rules
+from easytx.classification import encoders
 from easytx.classification.args import MultiModalClassificationArgs
 from easytx.classification.data import Answers
 from easytx.classification.folders import PLACES, Samples
@@ -231,7 +231,11 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
 
     @override
     def predict(
-        self, to_predict: Any, image_path: str | Path | None = None, image_type_extension: str | None = None, **kwargs: Any
+        self,
+        to_predict: Any,
+        image_path: str | Path | None = None,
+        image_type_extension: str | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Answer for each row, in order; see `BaseModel`.
 

@@ -76,8 +76,9 @@ def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
         call.evaluation, name="eval_df", split="eval", renames=call.renames, options=options["eval"]
     )
     compared = model.compared(train.frame)
-    if all(column in held_out.frame for column in compared):
-        warn_about_overlap(compared, model.compared(held_out.frame), list(compared), names=("train_df", "eval_df"))
+    columns = [str(column) for column in compared.columns]
+    if all(column in held_out.frame for column in columns):
+        warn_about_overlap(compared, model.compared(held_out.frame), columns, names=("train_df", "eval_df"))
     return train, held_out
 
 

@@ -178,7 +178,8 @@ def _why_unreadable(stored: Stored) -> str | None:
     from PIL.Image import open as open_image
 
     try:
-        with open_image(stored["path"] if stored["bytes"] is None else io.BytesIO(stored["bytes"])) as picture:
+        content = stored["bytes"]
+        with open_image(str(stored["path"]) if content is None else io.BytesIO(content)) as picture:
             # A JPEG is decoded at an eighth of its size, which shows as well whether it is whole.
             picture.draft("RGB", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
             picture.load()

@@ -114,7 +114,7 @@ class Case:
     answers: tuple[str, ...] = ("result", "model_outputs", "wrong_predictions")
     args: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
-    beside: Callable[[int], dict[str, torch.Tensor]] = lambda rows: {}
+    beside: Callable[[int], dict[str, torch.Tensor]] = lambda _: {}
 
     @property
     def train(self) -> pd.DataFrame:
