@@ -60,9 +60,7 @@ class MultiModalClassificationArgs(MultiLabelClassificationArgs):
     vision_config: dict[str, Any] = arg(
         default={}, help="Fields of a new vision encoder's configuration; model_type names its architecture."
     )
-    num_image_embeds: int = arg(
-        default=1, help="Tokens that an image is summed up in, before those of the text.", low=1
-    )
+    num_image_embeds: int = arg(default=1, help="Regions that an image is summed up in, from top to bottom.", low=1)
     text_label: str = arg(default="text", help="Name of the texts, in a table or in the samples of a folder.")
     labels_label: str = arg(default="labels", help="Name of the labels there.")
     images_label: str = arg(default="images", help="Name of the images there.")

@@ -34,7 +34,7 @@ class TextImageConfig(PreTrainedConfig):
     Args:
         text_config: Of the text encoder; any of transformers.
         vision_config: Of the vision encoder; any of transformers that reads `pixel_values`.
-        num_image_embeds: Tokens that an image is summed up in.
+        num_image_embeds: Regions that an image is summed up in, from top to bottom.
         classifier_dropout: Dropout before the last layer.
         initializer_range: Standard deviation of the new weights.
         **kwargs: For `PreTrainedConfig`, such as `num_labels`.
@@ -61,11 +61,11 @@ class TextImageConfig(PreTrainedConfig):
 
 
 class TextImageForSequenceClassification(PreTrainedModel):
-    """A text encoder that reads an image as tokens in front of the text's own, with a head for labels.
+    """A text encoder and a vision encoder side by side, and a head that reads what both have found.
 
-    As in MMBT (Kiela et al. 2019, "Supervised Multimodal Bitransformers for Classifying Images and Text"), the feature
-    map of the vision encoder is averaged into `num_image_embeds` regions, each of which a linear layer takes to the
-    width of the text encoder's token embeddings.
+    The text is the mean over its tokens. The image is the mean over each of `num_image_embeds` regions, taken to the
+    width of the text by a linear layer. The head reads both and their product, number by number, which was the strong
+    baseline of visual question answering (Antol et al. 2015, "VQA: Visual Question Answering").
     """
 
     config_class = TextImageConfig
@@ -81,10 +81,9 @@ class TextImageForSequenceClassification(PreTrainedModel):
         self.text_model = _encoder(config.text_config) if text_model is None else text_model
         self.vision_model = _encoder(config.vision_config) if vision_model is None else vision_model
         width, seen = width_of(config.text_config), width_of(config.vision_config)
-        words: Any = self.get_input_embeddings()
         self.image_norm = nn.LayerNorm(seen)
-        self.image_projection = nn.Linear(seen, words.embedding_dim)
-        self.dense = nn.Linear(width, width)
+        self.image_projection = nn.Linear(seen * config.num_image_embeds, width)
+        self.dense = nn.Linear(3 * width, width)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(width, self.num_labels)
         self.post_init()  # type: ignore[no-untyped-call]
@@ -98,14 +97,21 @@ class TextImageForSequenceClassification(PreTrainedModel):
         """Give the text encoder another table of token embeddings."""
         self.text_model.set_input_embeddings(value)
 
-    def image_embeddings(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Return what stands for each image among the token embeddings, of shape (rows, image tokens, width)."""
+    def image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Return what is seen in each image, of shape (rows, width)."""
         seen = self.vision_model(pixel_values=pixel_values).last_hidden_state
         # Convolutional encoders give (rows, channels, height, width), transformers (rows, patches, channels).
         regions = seen.flatten(2) if seen.dim() == 4 else seen.transpose(1, 2)
         regions = nn.functional.adaptive_avg_pool1d(regions, self.config.num_image_embeds)
-        embeddings: torch.Tensor = self.image_projection(self.image_norm(regions.transpose(1, 2)))
-        return embeddings
+        features: torch.Tensor = self.image_projection(self.image_norm(regions.transpose(1, 2)).flatten(1))
+        return features
+
+    def text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Return the mean over the tokens of each text, padding left out, of shape (rows, width)."""
+        hidden = self.text_model(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
+        kept = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        mean: torch.Tensor = (hidden * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+        return mean
 
     def forward(
         self,
@@ -124,17 +130,11 @@ class TextImageForSequenceClassification(PreTrainedModel):
             token_type_ids: For text encoders that have them, of shape (rows, tokens).
             labels: Label ids of shape (rows,), or 0 and 1 of shape (rows, labels), or numbers of shape (rows,).
         """
-        images = self.image_embeddings(pixel_values)
-        words = self.get_input_embeddings()(input_ids)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        mask = nn.functional.pad(mask, (images.shape[1], 0), value=1)
-        inputs = {"inputs_embeds": torch.cat([images.to(words.dtype), words], dim=1), "attention_mask": mask}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = nn.functional.pad(token_type_ids, (images.shape[1], 0))
-        hidden = self.text_model(**inputs).last_hidden_state
-        kept = mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * kept).sum(dim=1) / kept.sum(dim=1)
-        logits = self.classifier(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        text, image = self.text_features(input_ids, mask, **types), self.image_features(pixel_values)
+        both = torch.cat([text, image, text * image], dim=-1)
+        logits = self.classifier(self.dropout(nn.functional.gelu(self.dense(both))))
         loss = None if labels is None else self._loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

@@ -28,7 +28,6 @@ from easytx.data.frames import Columns
 from easytx.data.images import IMAGE, ImageCollator, image_keys, need_pillow, stored_images, with_images
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
-from easytx.errors import ArgumentError
 from easytx.training.inference import Outputs
 from easytx.training.losses import LossFunction
 
@@ -100,13 +99,11 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
         found = loading.load_config(self.source(), options=self._options, changes={})
         self._is_joined = isinstance(found, TextImageConfig)
         if not self._is_joined:
-            found = TextImageConfig(
-                found, encoders.vision_config(args["vision_name"], args["vision_config"], self._options)
-            )
+            seen = encoders.vision_config(args["vision_name"], args["vision_config"], self._options)
+            found = TextImageConfig(found, seen, args["num_image_embeds"])
         config: TextImageConfig = found
         loading.changed(config.text_config, args.config)
         loading.check_type(model_type, config.text_config, self._name)
-        config.num_image_embeds = args["num_image_embeds"]
         return config
 
     @override
@@ -152,7 +149,6 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
-        self._check_room()
         texts, images = texts_of(frame, "text", name=name), stored_images(frame["images"], name=name)
         targets = None if split == "predict" else self.targets(frame["labels"], split, name)
         if split == "train":
@@ -171,15 +167,6 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
     @override
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
         return ImageCollator(super().collator(), self.image_processor)
-
-    def _check_room(self) -> None:
-        length, images = self.args.max_seq_length, self.config.num_image_embeds
-        limit = loading.max_tokens(self.text_config, self.tokenizer)
-        if limit is not None and length + images > limit:
-            raise ArgumentError(
-                f"max_seq_length is {length}, but beside {images} for the image '{self.args.model_name}' reads at most "
-                f"{limit - images} tokens. Set max_seq_length={limit - images} or less."
-            )
 
     # The answers: those of one class a row, or of any number of labels
 

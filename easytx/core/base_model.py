@@ -257,7 +257,7 @@ class BaseModel(CheckpointedModel):
         from easytx.data.tokenise import encode, truncated_rows
 
         length = self.args.max_seq_length
-        loading.check_max_length(length, self.config, self.tokenizer, str(self.args.model_name))
+        loading.check_max_length(length, self.text_config, self.tokenizer, str(self.args.model_name))
         dataset = self.cached(
             lambda: encode(self.tokenizer, *texts, max_length=length, overlap=overlap), split, *texts, overlap
         )
