@@ -47,14 +47,16 @@ class Samples:
     def of(cls, options: Mapping[str, Any], args: ModelArgs) -> Samples:
         """Return what was said in a call, and in the arguments where the call is silent."""
 
-        def said(name: str) -> Any:
-            return args[name] if options.get(name) is None else options[name]
-
+        given = {name: value for name, value in options.items() if value is not None}
         return cls(
-            labels={name: said(f"{name}_label") for name in ("text", "labels", "images")},
+            labels={
+                "text": given.get("text_label", args["text_label"]),
+                "labels": given.get("labels_label", args["labels_label"]),
+                "images": given.get("images_label", args["images_label"]),
+            },
             image_path=options.get("image_path"),
-            image_suffix=said("image_type_extension"),
-            sample_suffix=said("data_type_extension"),
+            image_suffix=given.get("image_type_extension", args["image_type_extension"]),
+            sample_suffix=given.get("data_type_extension", args["data_type_extension"]),
             files=options.get("files_list"),
         )
 
