@@ -46,7 +46,6 @@ class Samples:
     @classmethod
     def of(cls, options: Mapping[str, Any], args: ModelArgs) -> Samples:
         """Return what was said in a call, and in the arguments where the call is silent."""
-
         given = {name: value for name, value in options.items() if value is not None}
         return cls(
             labels={
