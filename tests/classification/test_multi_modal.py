@@ -20,6 +20,7 @@ import easytx
 from easytx.classification import MultiModalClassificationArgs, MultiModalClassificationModel
 from easytx.errors import ArgumentError, CheckpointError, DataError, LabelError, MissingExtraError, ModelNotFoundError
 from easytx.testing import VISION_ARCHITECTURES, tiny_vision_checkpoint
+from easytx.training.tracking_config import data_fingerprint
 
 from .conftest import SETTINGS
 
@@ -447,6 +448,31 @@ def test_a_text_encoder_is_no_vision_encoder(make: Any, checkpoint: Path) -> Non
         f"'{checkpoint}' is a bert model, which reads no images. Name a vision encoder, such as a ViT, the one of a "
         "CLIP or SigLIP model, or a ResNet."
     )
+
+
+def test_new_tokens_get_an_embedding_that_is_saved(make: Any, tmp_path: Path) -> None:
+    model = make(num_labels=2, args={"special_tokens_list": ["[HERE]"]})
+    folder = model.save_model(tmp_path / "saved")
+    tokens = len(model.tokenizer)
+    for network in (model.model, easytx.load(folder, use_cuda=False).model):
+        assert network.get_input_embeddings().num_embeddings == tokens == network.config.text_config.vocab_size
+
+
+def test_the_name_of_the_data_counts_every_image(make: Any) -> None:
+    def named(last: str) -> str:
+        images = [_picture(colour) for colour in [*COLOURS[:-1], last]]
+        model = make(num_labels=3)
+        return data_fingerprint(
+            model.prepared({"text": TEXTS, "images": images}, name="x", split="predict", renames={}).dataset
+        )
+
+    assert named("green") == named("green") != named("red")
+
+
+def test_activations_can_be_computed_again_instead_of_kept(make: Any) -> None:
+    kept, again = make(), make(args={"gradient_checkpointing": True})
+    losses = [model.train_model(_frame(), output_dir=str(i)).training_details for i, model in enumerate((kept, again))]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_too_long_texts_are_refused_with_the_longest_possible(make: Any) -> None:
