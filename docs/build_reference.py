@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from easytx import errors
-from easytx.classification.args import ClassificationArgs, MultiLabelClassificationArgs
+from easytx.classification.args import (
+    ClassificationArgs,
+    MultiLabelClassificationArgs,
+    MultiModalClassificationArgs,
+)
 from easytx.config.args_object import ArgsObject
 from easytx.config.fields import fields_of
 from easytx.config.global_args import global_args
@@ -39,6 +43,7 @@ GROUPS = {
 TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     ClassificationArgs: ("classification-args", "ClassificationModel", "classification"),
     MultiLabelClassificationArgs: ("multi-label-args", "MultiLabelClassificationModel", "multi-label"),
+    MultiModalClassificationArgs: ("multi-modal-args", "MultiModalClassificationModel", "multi-modal"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
     Seq2SeqArgs: ("seq2seq-args", "Seq2SeqModel", "seq2seq"),

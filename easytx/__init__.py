@@ -15,6 +15,8 @@ _PUBLIC = {
     "ModelArgs": "easytx.config.model_args",
     "MultiLabelClassificationArgs": "easytx.classification",
     "MultiLabelClassificationModel": "easytx.classification",
+    "MultiModalClassificationArgs": "easytx.classification",
+    "MultiModalClassificationModel": "easytx.classification",
     "NERArgs": "easytx.ner",
     "NERModel": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
@@ -38,6 +40,8 @@ __all__ = [
     "ModelArgs",
     "MultiLabelClassificationArgs",
     "MultiLabelClassificationModel",
+    "MultiModalClassificationArgs",
+    "MultiModalClassificationModel",
     "NERArgs",
     "NERModel",
     "QuestionAnsweringArgs",
@@ -62,6 +66,8 @@ if TYPE_CHECKING:
         ClassificationModel,
         MultiLabelClassificationArgs,
         MultiLabelClassificationModel,
+        MultiModalClassificationArgs,
+        MultiModalClassificationModel,
     )
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs

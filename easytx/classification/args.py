@@ -47,3 +47,22 @@ class MultiLabelClassificationArgs(ClassificationArgs):
     predict_names: bool = arg(
         default=False, help="Predict lists of label names, not 0 and 1; training on names sets it."
     )
+
+
+@arguments
+class MultiModalClassificationArgs(MultiLabelClassificationArgs):
+    """Arguments of `MultiModalClassificationModel`."""
+
+    multi_label: bool = arg(default=False, help="Any number of labels a row; the constructor's argument sets it.")
+    vision_name: str | None = arg(
+        default=None, help="Vision encoder to start from: a local folder or a hub name; None for a new one."
+    )
+    vision_config: dict[str, Any] = arg(
+        default={}, help="Fields of a new vision encoder's configuration; model_type names its architecture."
+    )
+    num_image_embeds: int = arg(default=1, help="Regions that an image is summed up in, from top to bottom.", low=1)
+    text_label: str = arg(default="text", help="Name of the texts, in a table or in the samples of a folder.")
+    labels_label: str = arg(default="labels", help="Name of the labels there.")
+    images_label: str = arg(default="images", help="Name of the images there.")
+    image_type_extension: str = arg(default="", help="End of image file names that the data leaves out, as '.jpg'.")
+    data_type_extension: str = arg(default="", help="End of the names of sample files; empty for '.json'.")

@@ -20,7 +20,7 @@ _TINY = 1e-12
 
 def judged(model: ClassificationModel, answers: Answers, data: TaskData) -> Judged:
     """Return answers with their losses: cross entropy, its mean over the labels, or the squared error."""
-    texts = data.frame[list(model.columns.texts_in(data.frame))]
+    texts = model.compared(data.frame)
     truth = targets_of(data)
     if model.args["regression"]:
         error = (answers.predicted - truth) ** 2

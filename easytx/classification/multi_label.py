@@ -36,7 +36,7 @@ class MultiLabelClassificationModel(ClassificationModel):
     """
 
     args_class: ClassVar[type[ModelArgs]] = MultiLabelClassificationArgs
-    labels_exclude_each_other: ClassVar[bool] = False
+    labels_exclude_each_other: bool = False
 
     def __init__(
         self,

@@ -34,6 +34,11 @@ class BaseModel(CheckpointedModel):
 
     columns: ClassVar[Columns] = Columns()
     predict_options: ClassVar[tuple[str, ...]] = ()
+    # What a call may say of its rows, such as where they lie: any call; `train_model` of the training rows alone;
+    # `eval_model`, and `train_model` of the evaluation rows, as `eval_...`.
+    data_options: ClassVar[tuple[str, ...]] = ()
+    train_options: ClassVar[tuple[str, ...]] = ()
+    eval_options: ClassVar[tuple[str, ...]] = ()
     # Columns of a dataset that the collator reads besides those that the network takes.
     batch_columns: ClassVar[tuple[str, ...]] = ()
     # Whether a token's label is the next token, as in causal language models.
@@ -127,7 +132,10 @@ class BaseModel(CheckpointedModel):
             data=train_data,
             evaluation=eval_data,
             columns=self.columns.all(),
-            options=("resume_from_checkpoint", "callbacks"),
+            options=(
+                *("resume_from_checkpoint", "callbacks", *self.data_options, *self.train_options),
+                *(f"eval_{option}" for option in self.eval_options),
+            ),
             output_dir=output_dir,
         )
         self.args = self.args.merged(args)
@@ -166,8 +174,11 @@ class BaseModel(CheckpointedModel):
         from easytx.core.running import is_main_process
         from easytx.core.tracking import record_evaluation
 
-        call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all(), output_dir=output_dir)
-        data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames)
+        options = (*self.data_options, *self.eval_options)
+        call = read_call(
+            "eval_model", kwargs, data=eval_data, columns=self.columns.all(), options=options, output_dir=output_dir
+        )
+        data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames, options=call.options)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():
             self.write(Path(output_dir or self.args.output_dir), result, answers, data)
@@ -213,9 +224,14 @@ class BaseModel(CheckpointedModel):
             return as_texts(rows, self.columns, name=name, args=self.args, renames=renames)
         return as_frame(rows, self.columns, name=name, args=self.args, renames=renames)
 
+    def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return what makes rows alike or different, as columns of plain values: their texts."""
+        return frame[list(self.columns.texts_in(frame))]
+
     def answered(self, to_predict: Any, kwargs: Mapping[str, Any]) -> tuple[Any, TaskData]:
         """Return answers for rows without labels, and the rows."""
-        call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all(), options=self.predict_options)
+        options = (*self.predict_options, *self.data_options)
+        call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all(), options=options)
         data = self.prepared(call.data, name="to_predict", split="predict", renames=call.renames, options=call.options)
         return self.decode(self.outputs(data, show=True), data), data
 
@@ -244,7 +260,7 @@ class BaseModel(CheckpointedModel):
         from easytx.data.tokenise import encode, truncated_rows
 
         length = self.args.max_seq_length
-        loading.check_max_length(length, self.config, self.tokenizer, str(self.args.model_name))
+        loading.check_max_length(length, self.text_config, self.tokenizer, str(self.args.model_name))
         dataset = self.cached(
             lambda: encode(self.tokenizer, *texts, max_length=length, overlap=overlap), split, *texts, overlap
         )

@@ -162,7 +162,7 @@ class CheckpointedModel:
         options = {**self._options, **self.tokenizer_options}
         name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.tokenizer_source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
-        if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
+        if getattr(self.text_config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
         if args.special_tokens_list:
@@ -178,6 +178,10 @@ class CheckpointedModel:
         model = loading.load_weights(
             self.auto_class, self.source(), self.config, seed=self.head_seed, options=self._options
         )
+        return self.with_all_tokens(model)
+
+    def with_all_tokens(self, model: Any) -> Any:
+        """Return a model that has an embedding for every token of the tokenizer."""
         if len(self.tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
         return model
@@ -196,6 +200,11 @@ class CheckpointedModel:
                 type(model).from_pretrained(folder, config=model.config, dtype=model.dtype).state_dict()
             )
         return state
+
+    @property
+    def text_config(self) -> Any:
+        """The configuration of what reads the texts, where a model has other parts besides."""
+        return getattr(self.config, "text_config", self.config)
 
     def source(self) -> str:
         """Return the folder or hub name that the model comes from."""

@@ -72,16 +72,30 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
 
 
 def _rows(model: BaseModel, call: Call) -> tuple[TaskData, TaskData | None]:
-    train = model.prepared(call.data, name="train_df", split="train", renames=call.renames)
+    options = _options_of_rows(model, call)
+    train = model.prepared(call.data, name="train_df", split="train", renames=call.renames, options=options["train"])
     if not model.args.evaluate_during_training:
         if call.evaluation is not None:
             warn_user("eval_df is not used: to evaluate while training, set evaluate_during_training=True in args.")
         return train, None
-    held_out = model.prepared(call.evaluation, name="eval_df", split="eval", renames=call.renames)
-    texts = model.columns.texts_in(train.frame)
-    if all(column in held_out.frame for column in texts):
-        warn_about_overlap(train.frame, held_out.frame, texts, names=("train_df", "eval_df"))
+    held_out = model.prepared(
+        call.evaluation, name="eval_df", split="eval", renames=call.renames, options=options["eval"]
+    )
+    compared = model.compared(train.frame)
+    columns = [str(column) for column in compared.columns]
+    if all(column in held_out.frame for column in columns):
+        warn_about_overlap(compared, model.compared(held_out.frame), columns, names=("train_df", "eval_df"))
     return train, held_out
+
+
+def _options_of_rows(model: BaseModel, call: Call) -> dict[str, dict[str, Any]]:
+    """Return what the call says of the training rows, and of the evaluation rows."""
+
+    def said(names: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+        return {name: call.options[prefix + name] for name in names if prefix + name in call.options}
+
+    shared = said(model.data_options)
+    return {"train": shared | said(model.train_options), "eval": shared | said(model.eval_options, "eval_")}
 
 
 class _Run:

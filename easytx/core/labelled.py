@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from easytx.config.args_object import read_saved
 from easytx.core.base_model import BaseModel
@@ -29,7 +29,7 @@ class LabelledModel(BaseModel):
     a head, or else from the rows of the first training.
     """
 
-    labels_exclude_each_other: ClassVar[bool] = True
+    labels_exclude_each_other: bool = True
 
     def __init__(
         self,

@@ -166,7 +166,7 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
     """
     from transformers import AutoConfig
 
-    with quiet(), _named_errors(name):
+    with quiet(), named_errors(name):
         config = AutoConfig.from_pretrained(name, **options)
     return changed(config, changes)
 
@@ -201,7 +201,7 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name), without_recommendations():
+    with quiet(), named_errors(name), without_recommendations():
         return kind.from_pretrained(name, **options)
 
 
@@ -240,7 +240,7 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
         head = auto_class.removeprefix("AutoModelFor")
         kind = with_article(config.model_type)
         raise CheckpointError(f"'{name}' is {kind} model, for which transformers has no {head} head.")
-    with quiet(), _named_errors(name), torch.random.fork_rng():
+    with quiet(), named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
             name,
@@ -347,7 +347,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named_errors(name: str) -> Iterator[None]:
+def named_errors(name: str) -> Iterator[None]:
+    """Say of a model that cannot be loaded which it was, and what to do."""
     try:
         yield
     except ImportError as error:

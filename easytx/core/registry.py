@@ -12,6 +12,7 @@ from easytx.errors import CheckpointError, ModelNotFoundError
 MODEL_CLASSES = {
     "ClassificationModel": "easytx.classification",
     "MultiLabelClassificationModel": "easytx.classification",
+    "MultiModalClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",
     "Seq2SeqModel": "easytx.seq2seq",

@@ -52,11 +52,11 @@ def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
     return [value if isinstance(value, str) else str(value) for value in values]
 
 
-def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: str) -> None:
+def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: str, what: str = "text") -> None:
     """Warn, once, with their number, if rows have the same texts as an earlier row."""
     number = int(frame.duplicated(subset=list(columns)).sum())
     if number:
-        warn_user(f"{name} has {counted(number, 'row')} with the same text as an earlier row.")
+        warn_user(f"{name} has {counted(number, 'row')} with the same {what} as an earlier row.")
 
 
 def warn_about_overlap(

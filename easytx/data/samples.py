@@ -30,6 +30,7 @@ def load(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     | toots | six labels, any number a row | text, labels (lists of names) |
     | paraphrases | pairs, same meaning or not | text_a, text_b, labels (0 or 1) |
     | places | named entities | sentence_id, words, labels |
+    | drawings | a question about a picture, nine answers | text, labels, images (bytes of PNG files) |
     | parallel | English to German | input_text, target_text |
     | manual | question answering, some unanswerable | id, question, context, answers, is_impossible |
 
@@ -61,6 +62,12 @@ def _csv(file: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(_text(file)))
 
 
+def _drawings() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return _split(
+        pd.read_parquet(io.BytesIO(files("easytx.data").joinpath("samples", "drawings.parquet").read_bytes()))
+    )
+
+
 def _places() -> tuple[pd.DataFrame, pd.DataFrame]:
     sentences = _records("places.jsonl")
     sentences.insert(1, "sentence_id", range(len(sentences)))
@@ -88,6 +95,7 @@ def _manual() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 _READERS: dict[str, Callable[[], tuple[pd.DataFrame, pd.DataFrame]]] = {
+    "drawings": _drawings,
     "manual": _manual,
     "parallel": lambda: _split(_csv("parallel.csv")),
     "paraphrases": lambda: _split(_csv("paraphrases.csv")),

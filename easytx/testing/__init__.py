@@ -12,5 +12,15 @@ from __future__ import annotations
 
 from easytx.testing.checkpoints import ARCHITECTURES, SEQ2SEQ_ARCHITECTURES, tiny_checkpoint, tiny_config
 from easytx.testing.tokenizers import CORPUS, tiny_tokenizer
+from easytx.testing.vision import VISION_ARCHITECTURES, tiny_vision_checkpoint
 
-__all__ = ["ARCHITECTURES", "CORPUS", "SEQ2SEQ_ARCHITECTURES", "tiny_checkpoint", "tiny_config", "tiny_tokenizer"]
+__all__ = [
+    "ARCHITECTURES",
+    "CORPUS",
+    "SEQ2SEQ_ARCHITECTURES",
+    "VISION_ARCHITECTURES",
+    "tiny_checkpoint",
+    "tiny_config",
+    "tiny_tokenizer",
+    "tiny_vision_checkpoint",
+]

@@ -66,6 +66,10 @@ def data_fingerprint(dataset: Dataset) -> str:
                 digest.update(pc.list_value_length(column).to_numpy(zero_copy_only=False).tobytes())
                 column = pc.list_flatten(column)
             digest.update(column.to_numpy(zero_copy_only=False).tobytes())
+    if "image" in dataset.features:
+        for batch in dataset.select_columns(["image"]).with_format("arrow").iter(100):
+            for image in batch["image"].to_pylist():
+                digest.update(image["bytes"] or image["path"].encode())
     return digest.hexdigest()[:32]
 
 

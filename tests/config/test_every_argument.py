@@ -25,6 +25,7 @@ CLASSES = {
     "ModelArgs": "easytx.config.model_args",
     "ClassificationArgs": "easytx.classification",
     "MultiLabelClassificationArgs": "easytx.classification",
+    "MultiModalClassificationArgs": "easytx.classification",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "GenerationArgs": "easytx.config.generation",

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from easytx.core.results import TrainResult
 from easytx.testing import tiny_checkpoint
@@ -80,6 +82,19 @@ def _with_prefix(rows: int, seed: int) -> pd.DataFrame:
     return frame
 
 
+def _illustrated(labels: Callable[[int], Any]) -> Callable[[int, int], pd.DataFrame]:
+    """Return what makes a frame of texts with an image each; `labels` gives the label of a row from its number."""
+
+    def frame(rows: int, seed: int) -> pd.DataFrame:
+        chance = random.Random(seed)
+        sizes = [(20 + row % 5, 30 - row % 7) for row in range(rows)]
+        images = [Image.frombytes("RGB", size, chance.randbytes(3 * size[0] * size[1])) for size in sizes]
+        texts = _texts(rows, seed)
+        return pd.DataFrame({"text": texts, "images": images, "labels": [labels(row) for row in range(rows)]})
+
+    return frame
+
+
 @dataclass(frozen=True)
 class Case:
     """One class, or one way of using it.
@@ -98,6 +113,7 @@ class Case:
         parameter: One of its parameters.
         args: Arguments besides those of all rows of the table.
         given: Further arguments of the constructor.
+        beside: Makes what the network reads besides so many texts.
     """
 
     name: str
@@ -113,6 +129,7 @@ class Case:
     parameter: str = "classifier.bias"
     args: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
+    beside: Callable[[int], dict[str, torch.Tensor]] = lambda _: {}
 
     @property
     def train(self) -> pd.DataFrame:
@@ -179,6 +196,29 @@ _TEXT_TO_TEXT: dict[str, Any] = {
     "key": ("input_text", "input_text"),
     "answers": (),
     "args": {"evaluate_generated_text": True, "max_length": 6},
+}
+
+_MULTI_MODAL = {
+    "package": "easytx.classification",
+    "class_name": "MultiModalClassificationModel",
+    "without_labels": lambda frame: [list(row) for row in zip(frame["text"], frame["images"], strict=True)],
+    "label": "labels",
+    "missing": "train_df needs the columns ['text', 'images', 'labels'], but has ['text', 'images']. "
+    "Rename columns, or name yours with labels_column=....",
+    "answers": ("result", "model_outputs"),
+    "beside": lambda rows: {"pixel_values": torch.linspace(-1, 1, rows * 3 * 32 * 32).view(rows, 3, 32, 32)},
+}
+_TINY_VISION = {
+    "vision_config": {
+        "model_type": "vit",
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "image_size": 32,
+        "patch_size": 8,
+        "initializer_range": 0.1,
+    }
 }
 
 CASES = [
@@ -265,6 +305,19 @@ CASES = [
             "missing": "train_df needs the columns ['prefix', 'input_text', 'target_text'], but has "
             "['prefix', 'input_text']. Rename columns, or name yours with target_text_column=....",
         },
+    ),
+    Case(
+        name="multi_modal",
+        frame=_illustrated(lambda row: ("friendly", "unfriendly")[row % 2]),
+        args=_TINY_VISION,
+        **_MULTI_MODAL,
+    ),
+    Case(
+        name="multi_modal_labels",
+        frame=_illustrated(lambda row: ["food", "travel", "books"][: row % 4]),
+        args={**_TINY_VISION, "num_image_embeds": 2},
+        given={"multi_label": True},
+        **_MULTI_MODAL,
     ),
 ]
 

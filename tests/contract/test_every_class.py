@@ -87,7 +87,8 @@ def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained)
     if network.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = inputs["input_ids"]
     with torch.no_grad():
-        expected, found = model.model(**inputs), network(**inputs)
+        beside = trained.case.beside(len(texts))
+        expected, found = model.model(**inputs, **beside), network(**inputs, **beside)
     assert expected.keys() == found.keys()
     for name in expected:
         if isinstance(expected[name], torch.Tensor):

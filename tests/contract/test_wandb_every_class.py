@@ -21,6 +21,8 @@ TABLES = {
     "multi_label_vectors": {"test/per_label"},
     "multi_label_names": {"test/per_label"},
     "ner": {"test/per_entity"},
+    "multi_modal": {"test/per_class"},
+    "multi_modal_labels": {"test/per_label"},
 }
 CHARTS = {
     "classification": {"confusion_matrix", "roc", "pr"},
@@ -29,6 +31,8 @@ CHARTS = {
     "multi_label_vectors": {"roc", "pr"},
     "multi_label_names": {"roc", "pr"},
     "ner": {"confusion_matrix", "roc", "pr"},
+    "multi_modal": {"confusion_matrix", "roc", "pr"},
+    "multi_modal_labels": {"roc", "pr"},
 }
 WITHOUT_PROBABILITY = {"regression", "seq2seq", "t5"}
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import pandas as pd
 import pytest
+from PIL import Image
 
 from easytx.data import samples
 from easytx.errors import ArgumentError
 
 COLUMNS = {
+    "drawings": ["text", "labels", "images"],
     "manual": ["id", "question", "context", "answers", "is_impossible"],
     "parallel": ["input_text", "target_text"],
     "paraphrases": ["text_a", "text_b", "labels"],
@@ -17,6 +21,7 @@ COLUMNS = {
     "toots": ["text", "labels"],
 }
 TEXTS = {
+    "drawings": ["text", "images"],
     "manual": ["question", "context"],
     "parallel": ["input_text", "target_text"],
     "paraphrases": ["text_a", "text_b"],
@@ -52,7 +57,7 @@ def test_no_row_twice_and_none_in_both(name: str) -> None:
     assert len(set(train)) == len(train)
     assert len(set(held_out)) == len(held_out)
     assert set(train) & set(held_out) == set()
-    assert all(isinstance(text, str) and text.strip() for row in train + held_out for text in row)
+    assert all(isinstance(text, (str, bytes)) and text.strip() for row in train + held_out for text in row)
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -64,7 +69,7 @@ def test_two_loads_are_equal_and_apart(name: str) -> None:
 
 
 def test_the_classes_are_in_both_parts() -> None:
-    for name, number in (("support_tickets", 5), ("paraphrases", 2)):
+    for name, number in (("support_tickets", 5), ("paraphrases", 2), ("drawings", 9)):
         train, held_out = samples.load(name)
         assert set(train["labels"]) == set(held_out["labels"])
         assert train["labels"].nunique() == number
@@ -103,10 +108,22 @@ def test_answers_stand_where_they_say() -> None:
                 assert row.context[start : start + len(text)] == text
 
 
+def test_neither_the_question_nor_the_picture_is_enough_for_the_answer() -> None:
+    train, held_out = samples.load("drawings")
+    answers = train.groupby("text")["labels"].agg(set)
+    assert set(held_out["text"]) <= set(answers.index)
+    colours = {"red", "blue", "green", "yellow"}
+    assert all(len(found) > 2 and (found <= colours or not found & colours) for found in answers)
+    for content in [*train["images"], *held_out["images"]]:
+        with Image.open(io.BytesIO(content)) as picture:
+            assert (picture.format, picture.size) == ("PNG", (64, 64))
+
+
 def test_a_misspelled_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ArgumentError) as refused:
         samples.load("toot")
     assert str(refused.value) == (
-        "There is no sample 'toot'. There are ['manual', 'parallel', 'paraphrases', 'places', 'support_tickets', "
-        "'toots']. Did you mean 'toots'?"
+        "There is no sample 'toot'. "
+        "There are ['drawings', 'manual', 'parallel', 'paraphrases', 'places', 'support_tickets', 'toots']. "
+        "Did you mean 'toots'?"
     )

@@ -50,7 +50,8 @@ def test_every_argument_is_on_the_page_of_its_class(generator: ModuleType) -> No
     assert [name for name in shared if f"\n| `{name}` |" not in pages["model-args.md"]] == []
     for args_class, (page, *_) in generator.TASKS.items():
         own = {row["name"] for row in args_class.describe()} - shared
-        beside = pages["classification-args.md"] if page == "multi-label-args" else ""
+        parents = [generator.TASKS[parent][0] for parent in args_class.__mro__[1:] if parent in generator.TASKS]
+        beside = "".join(pages[f"{parent}.md"] for parent in parents)
         assert [name for name in own if f"\n| `{name}` |" not in pages[f"{page}.md"] + beside] == []
 
 

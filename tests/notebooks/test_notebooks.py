@@ -24,6 +24,7 @@ def test_there_is_a_notebook_for_every_class() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
         "classification",
         "multi_label",
+        "multi_modal",
         "ner",
         "question_answering",
         "sentence_pairs",
