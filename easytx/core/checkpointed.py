@@ -150,7 +150,7 @@ class CheckpointedModel:
         """Return the tokenizer, with the changes that the arguments ask for."""
         args = self.args
         options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.source()
+        name = loading.resolve_tokenizer(args.tokenizer_name) if args.tokenizer_name else self.source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
         if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.

@@ -58,10 +58,24 @@ def resolve_name(model_name: str | Path) -> str:
         return str(starter_folder())
     folder = Path(model_name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not holds_model(folder):
             raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
         return str(folder)
     return str(model_name)
+
+
+def resolve_tokenizer(name: str | Path) -> str:
+    """Return what transformers can open as a tokenizer: a folder that may hold nothing else, or a hub name.
+
+    Raises:
+        ModelNotFoundError: If the folder holds no tokenizer.
+    """
+    return str(name) if (Path(name) / "tokenizer_config.json").is_file() else resolve_name(name)
+
+
+def holds_model(folder: str | Path) -> bool:
+    """Tell whether a folder holds a model, or an adapter for one."""
+    return any((Path(folder) / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def starter_folder() -> Path:
@@ -156,6 +170,15 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
     with quiet(), _named_errors(name):
         config = AutoConfig.from_pretrained(name, **options)
+    return changed(config, changes)
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration in which these fields are set.
+
+    Raises:
+        ArgumentError: If the configuration has no such field.
+    """
     for field, value in changes.items():
         if not hasattr(config, field):
             known = config.to_dict()
@@ -208,9 +231,7 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     import transformers
 
     kind = getattr(transformers, auto_class)
-    if type(config) not in kind._model_mapping:
-        head = auto_class.removeprefix("AutoModelFor")
-        raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
+    _check_head(kind, config, f"'{name}'")
     with quiet(), _named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
@@ -227,11 +248,45 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     return model
 
 
+def new_weights(auto_class: str, config: Any, *, seed: int) -> Any:
+    """Return a new model in float32, drawn with `seed`; the caller's random state stays as it is.
+
+    Raises:
+        CheckpointError: If this architecture has no such head.
+    """
+    import torch
+    import transformers
+
+    kind = getattr(transformers, auto_class)
+    _check_head(kind, config, "A new model")
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind.from_config(config, dtype=torch.float32)
+
+
+def has_head(auto_class: str, config: Any) -> bool:
+    """Tell whether transformers has such a head for this architecture."""
+    import transformers
+
+    return type(config) in getattr(transformers, auto_class)._model_mapping
+
+
+def _check_head(kind: Any, config: Any, name: str) -> None:
+    if type(config) not in kind._model_mapping:
+        head = kind.__name__.removeprefix("AutoModelFor")
+        raise CheckpointError(f"{name} is a {config.model_type} model, for which transformers has no {head} head.")
+
+
+def type_name(model_type: str) -> str:
+    """Return transformers' name of an architecture."""
+    return _TYPE_NAMES.get(model_type, model_type)
+
+
 def check_type(model_type: str | None, config: Any, name: str) -> None:
     """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
     if model_type in (None, "auto"):
         return
-    wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
+    wanted = type_name(str(model_type))
     if wanted != config.model_type:
         warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
 

@@ -1,0 +1,6 @@
+"""Language models: masked, causal and ELECTRA, fine-tuned or new."""
+
+from easytx.language_modeling.args import LanguageModelingArgs
+from easytx.language_modeling.model import LanguageModelingModel
+
+__all__ = ["LanguageModelingArgs", "LanguageModelingModel"]
