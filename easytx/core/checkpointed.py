@@ -203,7 +203,8 @@ class CheckpointedModel:
 
     def precision(self) -> torch.dtype | None:
         """Return the dtype of mixed precision on this device, or None for float32."""
-        return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16)
+        safe = not loading.overflows_in_fp16(self.config)
+        return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
     def save_model(self, output_dir: str | Path | None = None, results: Mapping[str, Any] | None = None) -> Path:
         """Write the model folder: weights, configuration, tokenizer, arguments and a card."""

@@ -35,6 +35,9 @@ _OFFSET_POSITIONS = {
 # Their distance between tokens is relative, so any length fits.
 _RELATIVE_POSITIONS = {"deberta", "deberta-v2", "t5", "mt5", "umt5", "xlnet", "funnel"}
 
+# They were trained in bf16, and in fp16 their values overflow.
+_TOO_LARGE_FOR_FP16 = {"t5", "mt5", "umt5", "longt5", "switch_transformers", "pegasus", "pegasus_x"}
+
 # Architecture names that differ between scripts and configurations.
 _TYPE_NAMES = {
     "debertav2": "deberta-v2",
@@ -289,6 +292,12 @@ def check_type(model_type: str | None, config: Any, name: str) -> None:
     wanted = type_name(str(model_type))
     if wanted != config.model_type:
         warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
+
+
+def overflows_in_fp16(config: Any) -> bool:
+    """Tell whether a model's values do not fit into fp16, as those of T5 do not."""
+    parts = (config, getattr(config, "encoder", None), getattr(config, "decoder", None))
+    return any(getattr(part, "model_type", None) in _TOO_LARGE_FOR_FP16 for part in parts)
 
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:

@@ -119,3 +119,48 @@ class Prediction(_Prediction):
     def to_frame(self) -> pd.DataFrame:
         """Return one row per input, in its order and under its index."""
         return self.frame.copy()
+
+
+class Scores(dict[str, Any]):
+    """What `eval_model` of a class that writes texts returns: a dict of scores."""
+
+    frame: pd.DataFrame
+
+    def __init__(self, result: Mapping[str, Any], frame: pd.DataFrame) -> None:
+        """Keep the scores, and the frame behind them."""
+        super().__init__(result)
+        self.frame = frame
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The scores, under the name they have in what other classes return."""
+        return dict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per row of the evaluation data, in its order and under its index."""
+        return self.frame.copy()
+
+
+class TextPrediction(list[Any]):
+    """What `predict` of a class that writes texts returns: a list of one text per row, or of one list of texts.
+
+    Attributes:
+        raw_outputs: The token ids of each row's texts.
+    """
+
+    frame: pd.DataFrame
+    raw_outputs: list[Any]
+
+    def __init__(self, texts: list[Any], raw_outputs: list[Any], frame: pd.DataFrame) -> None:
+        """Keep the texts, their token ids, and the frame behind them."""
+        super().__init__(texts)
+        self.raw_outputs, self.frame = raw_outputs, frame
+
+    @property
+    def predictions(self) -> list[Any]:
+        """The texts, under the name they have in what other classes return."""
+        return list(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per input, in its order and under its index."""
+        return self.frame.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,14 +36,16 @@ def is_main_process() -> bool:
     return not distributed or torch.distributed.get_rank() == 0
 
 
-def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
-    """Return what the model says about the rows; with `show`, a bar for more than a few."""
-    from tqdm.auto import tqdm
+def run_model(model: BaseModel, data: TaskData, *, show: bool, budget: int | None = None) -> Outputs:
+    """Return what the model says about the rows.
 
-    def bar(batches: Any, number: int) -> Any:
-        return tqdm(batches, total=number, leave=False)
-
-    quantises = model.args.dynamic_quantize and model.device.type == "cpu"
+    Args:
+        model: With `reduce`, which keeps what the answers need.
+        data: The rows.
+        show: Whether there is a bar, for more than a few rows.
+        budget: Tokens of a batch at most; None for `token_budget`.
+    """
+    quantises = quantised(model)
     return run(
         dynamically_quantised(model.model) if quantises else model.model,
         data.dataset,
@@ -50,9 +53,24 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool) -> Outputs:
         reduce=model.reduce,
         device=model.device,
         dtype=None if quantises else model.precision(),
-        token_budget=token_budget(model.args, model.device.type),
+        token_budget=budget or token_budget(model.args, model.device.type),
         batch_columns=model.batch_columns,
         shifts_labels=model.shifts_labels,
         loss_function=model.loss() if data.labelled else None,
-        progress=bar if show and len(data.dataset) >= _ROWS_FOR_A_BAR else None,
+        progress=progress_bar(len(data.dataset), show=show),
     )
+
+
+def quantised(model: BaseModel) -> bool:
+    """Tell whether the model answers with int8 weights."""
+    return bool(model.args.dynamic_quantize) and model.device.type == "cpu"
+
+
+def progress_bar(rows: int, *, show: bool) -> Callable[[Any, int], Any] | None:
+    """Return what shows a bar over batches, or None where there is none to show."""
+    from tqdm.auto import tqdm
+
+    def bar(batches: Any, number: int) -> Any:
+        return tqdm(batches, total=number, leave=False)
+
+    return bar if show and rows >= _ROWS_FOR_A_BAR else None

@@ -14,7 +14,7 @@ from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
 from easytx.testing.tokenizers import tiny_tokenizer
 
-__all__ = ["ARCHITECTURES", "tiny_checkpoint", "tiny_config"]
+__all__ = ["ARCHITECTURES", "SEQ2SEQ_ARCHITECTURES", "tiny_checkpoint", "tiny_config"]
 
 _SHARED: dict[str, Any] = {
     "hidden_size": 32,
@@ -48,12 +48,42 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 ARCHITECTURES: tuple[str, ...] = tuple(_OWN)
 
+_LAYERS: dict[str, Any] = {
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "init_std": 0.1,
+}
+_T5: dict[str, Any] = {"d_kv": 8, "d_ff": 64, "num_decoder_layers": 2, "decoder_start_token_id": 0}
+# Their names for the number of layers and so on, where these are not those of encoders.
+_SEQ2SEQ: dict[str, dict[str, Any]] = {
+    "bart": {**_LAYERS, "decoder_start_token_id": 2, "forced_eos_token_id": 2},
+    # A text starts with the padding id, which is the last one.
+    "marian": {
+        **_LAYERS,
+        "decoder_start_token_id": "pad",
+        "scale_embedding": True,
+        "share_encoder_decoder_embeddings": True,
+    },
+    "mbart": {**_LAYERS, "forced_eos_token_id": 2, "scale_embedding": True},
+    "pegasus": {**_LAYERS, "decoder_start_token_id": 0, "scale_embedding": True},
+    "t5": _T5,
+    "mt5": {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "byt5": {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+}
+SEQ2SEQ_ARCHITECTURES: tuple[str, ...] = tuple(_SEQ2SEQ)
+# Published with the configuration of another architecture.
+_CONFIGURED_AS = {"byt5": "t5"}
+
 
 def tiny_config(architecture: str = "bert", **overrides: Any) -> PreTrainedConfig:
     """Return the config of a model with two layers of width 32, for at least 512 tokens.
 
     Args:
-        architecture: One of `ARCHITECTURES`, the `model_type` of the config.
+        architecture: One of `ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
         **overrides: Values for the config. `hidden_size`, `num_hidden_layers` and `num_attention_heads` work
             for every architecture, whatever its own names for them are.
 
@@ -77,9 +107,10 @@ def tiny_checkpoint(
 
     Args:
         folder: Where to write; made if it is not there.
-        architecture: One of `ARCHITECTURES`.
+        architecture: One of `ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
         head: Name of the Auto class whose model is written, such as "AutoModelForSequenceClassification".
-            By default the bare encoder, as in a checkpoint that was only pretrained.
+            By default the bare encoder, as in a checkpoint that was only pretrained; and encoder and decoder with
+            a language model's head for `SEQ2SEQ_ARCHITECTURES`.
         seed: Seed of the weights.
         **config_overrides: As for `tiny_config`; `dtype="bfloat16"` gives weights of half precision.
 
@@ -89,7 +120,8 @@ def tiny_checkpoint(
     Raises:
         ArgumentError: If the architecture, the head or an override is unknown.
     """
-    auto_class: Any = getattr(transformers, head or "AutoModel", None)
+    default = "AutoModelForSeq2SeqLM" if architecture in _SEQ2SEQ else "AutoModel"
+    auto_class: Any = getattr(transformers, head or default, None)
     if not hasattr(auto_class, "from_config"):
         raise ArgumentError(f"head must be the name of an Auto class for models, but is {head!r}.")
     tokenizer = tiny_tokenizer(architecture)
@@ -107,25 +139,28 @@ def tiny_checkpoint(
 
 def _config(architecture: str, tokenizer: PreTrainedTokenizerBase, overrides: dict[str, Any]) -> PreTrainedConfig:
     """Return the config that fits this tokenizer."""
-    default = AutoConfig.for_model(architecture)
+    default = AutoConfig.for_model(_CONFIGURED_AS.get(architecture, architecture))
+    own = {**_OWN, **_SEQ2SEQ}[architecture]
     for name in overrides:
         # Some settings are read from a config without being declared by its class.
-        if not hasattr(default, name) and name not in _OWN[architecture]:
+        if not hasattr(default, name) and name not in own:
             close = get_close_matches(name, [*default.to_dict(), *default.attribute_map, "num_labels"], n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ArgumentError(f"The config of '{architecture}' has no '{name}'.{hint}")
     ids = {
         "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.cls_token_id,
+        "bos_token_id": tokenizer.bos_token_id if architecture in _SEQ2SEQ else tokenizer.cls_token_id,
         "cls_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
+        "eos_token_id": tokenizer.eos_token_id if architecture in _SEQ2SEQ else tokenizer.sep_token_id,
         "sep_token_id": tokenizer.sep_token_id,
     }
     values: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         **{name: value for name, value in ids.items() if getattr(default, name, None) is not None},
     }
-    for name, value in {**_SHARED, **_OWN[architecture], **overrides}.items():
+    if own.get("decoder_start_token_id") == "pad":
+        own = {**own, "decoder_start_token_id": tokenizer.pad_token_id}
+    for name, value in {**_SHARED, **own, **overrides}.items():
         if hasattr(default, name) or name not in _SHARED:
             values[default.attribute_map.get(name, name)] = value
     return type(default)(**values)

@@ -8,13 +8,17 @@ The special tokens stand in the order of the published checkpoints, because some
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import string
+import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tokenizers import (
@@ -30,15 +34,20 @@ from tokenizers import (
 from transformers import (
     AlbertTokenizer,
     BertTokenizer,
+    ByT5Tokenizer,
     DebertaV2Tokenizer,
+    MBartTokenizer,
     MPNetTokenizer,
+    PegasusTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     RobertaTokenizer,
+    T5Tokenizer,
     XLMRobertaTokenizer,
 )
+from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
 
-from easytx.errors import ArgumentError
+from easytx.errors import ArgumentError, MissingExtraError
 
 __all__ = ["CORPUS", "tiny_tokenizer"]
 
@@ -219,16 +228,84 @@ def _xlm_roberta() -> PreTrainedTokenizerBase:
     )
 
 
+def _mbart() -> PreTrainedTokenizerBase:
+    """Return mBART's Unigram tokenizer, with its language codes before the mask token."""
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    vocab = _scored(special, *FAIRSEQ_LANGUAGE_CODES, "<mask>")
+    return MBartTokenizer(vocab=vocab, model_max_length=_MAX_LENGTH)
+
+
+def _pegasus() -> PreTrainedTokenizerBase:
+    """Return Pegasus' Unigram tokenizer, with two of its 101 unknown tokens."""
+    special = ("<pad>", "</s>", "<mask_1>", "<mask_2>", "<unk_2>", "<unk_3>", "<unk>")
+    return PegasusTokenizer(vocab=_scored(special), offset=4, model_max_length=_MAX_LENGTH)
+
+
+def _t5() -> PreTrainedTokenizerBase:
+    """Return the Unigram tokenizer of T5 and mT5, with two of its 100 sentinels."""
+    special = ("<pad>", "</s>", "<unk>")
+    vocab = _scored(special, "<extra_id_1>", "<extra_id_0>")
+    return T5Tokenizer(vocab=vocab, extra_ids=2, model_max_length=_MAX_LENGTH)
+
+
+def _byt5() -> PreTrainedTokenizerBase:
+    """Return ByT5's: a token a byte."""
+    return ByT5Tokenizer(model_max_length=_MAX_LENGTH)
+
+
+def _marian() -> PreTrainedTokenizerBase:
+    """Return Marian's SentencePiece tokenizer, with one vocabulary for both languages.
+
+    Raises:
+        MissingExtraError: If sentencepiece is not installed.
+    """
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise MissingExtraError.of("sentencepiece", "generation", "Marian's tokenizer") from error
+    from transformers import MarianTokenizer
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_writer=model,
+        vocab_size=400,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    names = [pieces.id_to_piece(i) for i in range(pieces.get_piece_size())]
+    special = ("</s>", "<unk>")
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # It recommends sacremoses, which is for texts with the quotation marks of old encodings.
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+        spm, vocab = Path(folder) / "source.spm", Path(folder) / "vocab.json"
+        spm.write_bytes(model.getvalue())
+        vocab.write_text(json.dumps(_ids([*special, *(n for n in names if n not in special), "<pad>"])), "utf-8")
+        untyped: Any = MarianTokenizer
+        tokenizer: PreTrainedTokenizerBase = untyped(str(spm), str(spm), str(vocab), model_max_length=_MAX_LENGTH)
+        return tokenizer
+
+
 _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "albert": _albert,
+    "bart": _roberta,
     "bert": _bert,
+    "byt5": _byt5,
     "deberta-v2": _deberta_v2,
     "distilbert": _bert,
     "electra": _bert,
     "longformer": _roberta,
+    "marian": _marian,
+    "mbart": _mbart,
     "modernbert": _modernbert,
     "mpnet": _mpnet,
+    "mt5": _t5,
+    "pegasus": _pegasus,
     "roberta": _roberta,
+    "t5": _t5,
     "xlm-roberta": _xlm_roberta,
 }
 
@@ -237,7 +314,8 @@ def tiny_tokenizer(architecture: str = "bert") -> PreTrainedTokenizerBase:
     """Return a new tokenizer of the class that `AutoTokenizer` gives this architecture.
 
     Args:
-        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES`.
+        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES` or
+            `easytx.testing.SEQ2SEQ_ARCHITECTURES`.
 
     Raises:
         ArgumentError: If there is no tiny tokenizer for this architecture.

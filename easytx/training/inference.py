@@ -74,7 +74,7 @@ def run(
     names = [*model_inputs(model, dataset), *batch_columns]
     features = dataset.select_columns(list(dict.fromkeys(names)))
     batches = token_budget_batches(lengths_of(dataset), token_budget)
-    mine, counted, ranks = _share_of_this_rank(batches)
+    mine, counted, ranks = share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
     losses = _RunningLoss(shifts_labels)
     was_training = model.training
@@ -83,14 +83,17 @@ def run(
         # One autocast region for the whole loop: the cast weights are kept from batch to batch.
         with torch.no_grad(), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
-                inputs = {key: value.to(device) for key, value in collator(_rows(features, batch)).items()}
+                inputs = {key: value.to(device) for key, value in collator(rows_of(features, batch)).items()}
                 outputs = _forward(model, inputs, loss_function, losses if number < counted else None)
                 kept = reduce(outputs, inputs)
                 for position, value in zip(batch, _arrays(kept), strict=True):
                     values[position] = value
     finally:
         model.train(was_training)
-    return _gathered(values, losses, mine, ranks)
+    if ranks > 1:
+        shares = fill_from_all_ranks(values, mine, (losses.total, losses.items))
+        losses.total, losses.items = sum(total for total, _ in shares), sum(items for _, items in shares)
+    return Outputs(values, losses.total / losses.items if losses.items else None)
 
 
 def trimmed(tensor: torch.Tensor, attention_mask: torch.Tensor) -> list[torch.Tensor]:
@@ -131,7 +134,8 @@ def _forward(
     return outputs
 
 
-def _rows(features: Dataset, batch: np.ndarray) -> list[dict[str, Any]]:
+def rows_of(features: Dataset, batch: np.ndarray) -> list[dict[str, Any]]:
+    """Return the rows of a batch, one dict each."""
     columns = features[batch.tolist()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -143,7 +147,7 @@ def _arrays(kept: torch.Tensor | Sequence[torch.Tensor]) -> Iterable[np.ndarray]
     return [tensor.float().cpu().numpy() for tensor in kept]
 
 
-def _share_of_this_rank(batches: list[np.ndarray]) -> tuple[list[np.ndarray], int, int]:
+def share_of_this_rank(batches: list[np.ndarray]) -> tuple[list[np.ndarray], int, int]:
     """Return this rank's batches, how many of them are no repetition, and the number of ranks.
 
     Every rank gets the same number of batches, as some kinds of wrapped models need it.
@@ -155,13 +159,18 @@ def _share_of_this_rank(batches: list[np.ndarray]) -> tuple[list[np.ndarray], in
     return padded[rank::ranks], len(batches[rank::ranks]), ranks
 
 
-def _gathered(values: list[Any], losses: _RunningLoss, mine: list[np.ndarray], ranks: int) -> Outputs:
-    if ranks > 1:
-        shares: list[Any] = [None] * ranks
-        own = {int(position): values[position] for batch in mine for position in batch}
-        torch.distributed.all_gather_object(shares, (own, losses.total, losses.items))
-        for share, _, _ in shares:
-            for position, value in share.items():
-                values[position] = value
-        losses.total, losses.items = sum(s[1] for s in shares), sum(s[2] for s in shares)
-    return Outputs(values, losses.total / losses.items if losses.items else None)
+def fill_from_all_ranks(values: list[Any], mine: list[np.ndarray], extra: Any = None) -> list[Any]:
+    """Fill in what the other ranks have found, and return what each rank adds to it.
+
+    Args:
+        values: What this rank has found, under the numbers of the rows.
+        mine: The batches of this rank.
+        extra: What it adds.
+    """
+    shares: list[Any] = [None] * torch.distributed.get_world_size()
+    own = {int(position): values[position] for batch in mine for position in batch}
+    torch.distributed.all_gather_object(shares, (own, extra))
+    for share, _ in shares:
+        for position, value in share.items():
+            values[position] = value
+    return [more for _, more in shares]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,3 +42,25 @@ class Judged:
     def worst(self, number: int = WRONG_ROWS) -> pd.DataFrame:
         """Return the wrong lines, highest loss first."""
         return self.frame[self.wrong].sort_values("loss", ascending=False, kind="stable").head(number)
+
+
+def judged_texts(
+    inputs: Mapping[str, Sequence[str]],
+    truth: Sequence[str],
+    predictions: Sequence[str] | None,
+    losses: np.ndarray | None,
+) -> Judged:
+    """Return one line per row of a task whose answers are texts.
+
+    Args:
+        inputs: The columns that were read.
+        truth: One true text per row.
+        predictions: One text per row; None where none were written, and none is wrong then.
+        losses: The mean loss of the tokens of each true text, of shape (rows,).
+    """
+    columns: dict[str, Sequence[object]] = {**inputs, "truth": truth}
+    wrong = np.zeros(len(truth), dtype=bool)
+    if predictions is not None:
+        columns["prediction"] = predictions
+        wrong = np.array([right.strip() != text.strip() for right, text in zip(truth, predictions, strict=True)])
+    return Judged(pd.DataFrame({**columns, "loss": np.zeros(len(truth)) if losses is None else losses}), wrong)
