@@ -87,6 +87,9 @@ class CheckpointedModel:
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
+        if saved.get("model_class") not in (None, type(self).__name__):
+            # How another task was trained says nothing of this one.
+            saved = {}
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
         self.device = resolve_device(use_cuda, cuda_device)
         self._options = {**options, "trust_remote_code": self.args.trust_remote_code}

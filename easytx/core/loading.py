@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -79,6 +80,24 @@ def resolve_tokenizer(name: str | Path) -> str:
 def holds_model(folder: str | Path) -> bool:
     """Tell whether a folder holds a model, or an adapter for one."""
     return any((Path(folder) / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def adapter_base(folder: str | Path | None) -> str | None:
+    """Return the model that an adapter in a folder lies over; None where there is a whole model, or no folder.
+
+    Raises:
+        ModelNotFoundError: If that model was a folder and is gone.
+    """
+    path = None if folder is None else Path(folder) / "adapter_config.json"
+    if path is None or not path.is_file() or (path.parent / "config.json").is_file():
+        return None
+    base = str(json.loads(path.read_text("utf-8"))["base_model_name_or_path"])
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise ModelNotFoundError(
+            f"'{folder}' holds an adapter for the model at '{base}', where there is none now. Put it back, or write "
+            "its new place into adapter_config.json as base_model_name_or_path."
+        )
+    return base
 
 
 def starter_folder() -> Path:
@@ -172,7 +191,7 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
     from transformers import AutoConfig
 
     with quiet(), _named_errors(name):
-        config = AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(adapter_base(name) or name, **options)
     return changed(config, changes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ import torch
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
 from easytx.core.loading import quiet
-from easytx.errors import ArgumentError, DeviceError, MissingExtraError, ModelNotFoundError
-
-_FILE = "adapter_config.json"
+from easytx.errors import ArgumentError, CheckpointError, DeviceError, MissingExtraError
 
 # Modules that an adapter replaces as a whole.
 _SAVED_BESIDE = ".modules_to_save"
@@ -46,26 +43,10 @@ def check(args: ModelArgs, device: torch.device, *, adapter: bool) -> None:
         raise MissingExtraError.of("peft", "peft", "An adapter")
     if args["qlora"] and importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError.of("bitsandbytes", "peft", "qlora")
+    if args["loftq_config"] and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError.of("bitsandbytes", "peft", "loftq_config")
     if wanted:
         _check_fields(args)
-
-
-def base_of(source: str | None) -> str | None:
-    """Return the model that an adapter in a folder lies over; None where the folder holds a whole model.
-
-    Raises:
-        ModelNotFoundError: If that model was a folder and is gone.
-    """
-    path = None if source is None else Path(source) / _FILE
-    if path is None or not path.is_file() or (path.parent / "config.json").is_file():
-        return None
-    base = str(json.loads(path.read_text("utf-8"))["base_model_name_or_path"])
-    if Path(base).is_absolute() and not Path(base).is_dir():
-        raise ModelNotFoundError(
-            f"'{source}' holds an adapter for the model at '{base}', where there is none now. Put it back, or write "
-            "its new place into adapter_config.json as base_model_name_or_path."
-        )
-    return base
 
 
 def quantisation(args: ModelArgs) -> dict[str, Any]:
@@ -99,10 +80,9 @@ def with_adapter(network: Any, args: ModelArgs, *, trained: str | None, seed: in
         network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=args.gradient_checkpointing)
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        if trained is not None:
-            network.load_adapter(trained)
-        else:
-            network.add_adapter(_configuration(network, args))
+        network.add_adapter(_configuration(network, args) if trained is None else _opened(trained))
+    if trained is not None:
+        network.load_state_dict(weights_in(trained, network))
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name or _SAVED_BESIDE in name)
     place = Path(network.name_or_path)
@@ -113,11 +93,16 @@ def with_adapter(network: Any, args: ModelArgs, *, trained: str | None, seed: in
     return network
 
 
-def weights_in(folder: Path, network: Any) -> dict[str, torch.Tensor]:
-    """Return the weights of the network with those of an adapter in a folder, by the names of the network."""
-    from safetensors.torch import load_file
+def weights_in(place: str | Path, network: Any) -> dict[str, torch.Tensor]:
+    """Return the weights of the network with those of an adapter, by the names of the network.
 
-    saved = load_file(folder / "adapter_model.safetensors")
+    Args:
+        place: A folder or hub name.
+        network: With an adapter of the same form.
+    """
+    from peft.utils import load_peft_weights
+
+    saved = load_peft_weights(str(place), device="cpu")
     (adapter,) = network.active_adapters()
     return {
         name: saved.get(f"base_model.model.{name.replace(_SAVED_BESIDE, '').replace(f'.{adapter}', '')}", value)
@@ -139,6 +124,21 @@ def merged(network: Any) -> Any:
     network._hf_peft_config_loaded = False
     del network.peft_config
     return network.requires_grad_(True)
+
+
+def _opened(place: str) -> Any:
+    """Return the configuration of a trained adapter.
+
+    Raises:
+        CheckpointError: If it is no LoRA adapter.
+    """
+    from peft import LoraConfig, PeftConfig
+
+    found = PeftConfig.from_pretrained(place)
+    if not isinstance(found, LoraConfig):
+        raise CheckpointError(f"'{place}' is a {found.peft_type} adapter. Only LoRA adapters can be opened.")
+    found.inference_mode = False
+    return found
 
 
 def _configuration(network: Any, args: ModelArgs) -> Any:

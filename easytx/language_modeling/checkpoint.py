@@ -77,7 +77,7 @@ class LanguageCheckpoint(BaseModel):
     def load_config(self, model_type: str | None) -> Any:
         """Return the model's configuration; of an ELECTRA, the discriminator's."""
         args = self.args
-        self._base = adapters.base_of(self._source)
+        self._base = loading.adapter_base(self._source)
         adapters.check(args, self.device, adapter=self._base is not None or self._adapter_name is not None)
         self._parts = self._parts_named()
         is_new = self._source is None and self._parts is None
@@ -176,6 +176,19 @@ class LanguageCheckpoint(BaseModel):
             getattr(self.model, part).save_pretrained(place)
         saving.write_tokenizer(self.tokenizer, place)
 
+    def merge_adapter(self) -> None:
+        """Add the adapter to the weights for good; the model is then one without an adapter, and saved whole.
+
+        Raises:
+            ArgumentError: If there is none, or the weights are in 4 bits.
+        """
+        network = self.model
+        if not getattr(network, "_hf_peft_config_loaded", False) or self.args["qlora"]:
+            raise ArgumentError("merge_adapter needs an adapter over weights of full precision.")
+        self.model = adapters.merged(network)
+        self.args = self.args.merged({"peft": False, "lora_config": {}, "loftq_config": {}})
+        self._base = self._adapter_name = None
+
     def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
         """Return the weights that `write_network` has left in a folder, by the names of the model in memory."""
         if self._part_configs is not None:
@@ -184,7 +197,7 @@ class LanguageCheckpoint(BaseModel):
             names = electra.part_names(str(folder), None, None)
             state: Mapping[str, torch.Tensor] = self._pair(names, self.head_seed).state_dict()
             return state
-        if adapters.base_of(str(folder)) is not None:
+        if loading.adapter_base(str(folder)) is not None:
             return adapters.weights_in(folder, self.model)
         return super().weights_in(folder)
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric
+from easytx.core.results import Scores
 from easytx.data.frames import Columns
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column
@@ -20,7 +21,7 @@ from easytx.errors import ArgumentError
 from easytx.language_modeling import adapters, preparing, reading, results, scratch
 from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.language_modeling.checkpoint import LanguageCheckpoint
-from easytx.language_modeling.results import LMEvalResult, TokenScores
+from easytx.language_modeling.results import TokenScores
 from easytx.training.inference import Outputs
 from easytx.training.losses import LossFunction
 
@@ -112,8 +113,8 @@ class LanguageModelingModel(LanguageCheckpoint):
         return results.scores(answers, metrics)
 
     @override
-    def evaluation(self, result: dict[str, Any], answers: TokenScores, data: TaskData) -> LMEvalResult:
-        return LMEvalResult(result, results.by_document(answers, data))
+    def evaluation(self, result: dict[str, Any], answers: TokenScores, data: TaskData) -> Scores:
+        return Scores(result, results.by_document(answers, data))
 
     def train_tokenizer(
         self,

@@ -13,34 +13,6 @@ from easytx.core.calls import Metric, custom_scores
 from easytx.data.prepared import TaskData
 
 
-class LMEvalResult(dict[str, Any]):
-    """What `eval_model` returns: a dict of scores.
-
-    Attributes:
-        frame: One row per document: text, tokens that were asked for, their mean loss and perplexity.
-    """
-
-    frame: pd.DataFrame
-
-    def __init__(self, result: Mapping[str, Any], frame: pd.DataFrame) -> None:
-        """Keep the scores, and the frame behind them."""
-        super().__init__(result)
-        self.frame = frame
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return what a copy is made from."""
-        return type(self), (dict(self), self.frame)
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The scores as a plain dict."""
-        return dict(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per document, in order and under its index."""
-        return self.frame.copy()
-
-
 @dataclass(frozen=True)
 class TokenScores:
     """What a model says about the tokens that it was asked for.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ from easytx.language_modeling.args import SPECIAL_TOKENS
 from easytx.language_modeling.reading import lines_of, paths_in
 
 _BERTS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+
+# Characters that a vocabulary of word pieces begins with, at most.
+_MOST_CHARACTERS = 1000
 
 # Texts that the tokenizers library takes at a time.
 _BATCH = 1000
@@ -77,9 +83,15 @@ def new_tokenizer(
         )
     if args["vocab_size"] is None:
         raise ArgumentError("A new vocabulary needs a size. Set vocab_size in args, for example vocab_size=30000.")
-    texts = _batches(lines_of(paths, args, name="train_files"))
+
+    def texts() -> Iterator[list[str]]:
+        return _batches(lines_of(paths, args, name="train_files"))
+
     kind = TOKENIZER_MAPPING_NAMES.get(model_type)
-    tokenizer = _word_pieces(texts, args) if kind == "BertTokenizer" else _byte_pairs(texts, args, kind, masked=masked)
+    if kind == "BertTokenizer":
+        tokenizer = _word_pieces(texts, args)
+    else:
+        tokenizer = _byte_pairs(texts(), args, kind, masked=masked)
     with quiet():
         tokenizer.model_max_length = int(1e30)
     return tokenizer
@@ -107,7 +119,7 @@ def write_tokenizer_to(tokenizer: Any, folder: str | Path) -> None:
     write_tokenizer(tokenizer, Path(folder))
 
 
-def _word_pieces(texts: Iterator[list[str]], args: ModelArgs) -> Any:
+def _word_pieces(texts: Callable[[], Iterator[list[str]]], args: ModelArgs) -> Any:
     """Return BERT's tokenizer."""
     from transformers import BertTokenizer
 
@@ -120,8 +132,12 @@ def _word_pieces(texts: Iterator[list[str]], args: ModelArgs) -> Any:
         lowercase=args.do_lower_case,
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    options = _trainer_options(args, [*_BERTS.values(), *more])
-    backend.train_from_iterator(texts, trainers.WordPieceTrainer(continuing_subword_prefix="##", **options))
+    letters = _characters(texts(), backend.normalizer)
+    # The library numbers what continues a word as it comes upon it, in an order that varies, and with it the
+    # vocabulary. Named beforehand, they have their numbers.
+    first = [*_BERTS.values(), *more, *(f"##{letter}" for letter in letters)]
+    options = _trainer_options(args, first) | {"initial_alphabet": letters, "limit_alphabet": _MOST_CHARACTERS}
+    backend.train_from_iterator(texts(), trainers.WordPieceTrainer(continuing_subword_prefix="##", **options))
     tokenizer = BertTokenizer(
         vocab=backend.get_vocab(),
         do_lower_case=args.do_lower_case,
@@ -166,6 +182,15 @@ def _byte_pairs(texts: Iterator[list[str]], args: ModelArgs, kind: str | None, *
     return untyped(tokenizer_object=backend, **names)
 
 
+def _characters(texts: Iterator[list[str]], normalizer: Any) -> list[str]:
+    """Return the most frequent characters of texts, in an order of their own."""
+    counts: Counter[str] = Counter()
+    for text in chain.from_iterable(texts):
+        counts.update(normalizer.normalize_str(text))
+    common = sorted(counts, key=lambda letter: (-counts[letter], letter))[:_MOST_CHARACTERS]
+    return sorted(letter for letter in common if not letter.isspace())
+
+
 def _trainer_options(args: ModelArgs, special: Sequence[str]) -> dict[str, Any]:
     return {
         "vocab_size": args["vocab_size"],
@@ -176,8 +201,6 @@ def _trainer_options(args: ModelArgs, special: Sequence[str]) -> dict[str, Any]:
 
 
 def _parts_of(backend: Tokenizer) -> tuple[dict[str, int], list[Any]]:
-    import json
-
     model = json.loads(backend.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
