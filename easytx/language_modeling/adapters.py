@@ -163,4 +163,6 @@ def _check_fields(args: ModelArgs) -> None:
         known = kind.__dataclass_fields__
         for field in args[name]:
             if field not in known:
-                raise ArgumentError(f"{name} sets '{field}', which peft.{kind.__name__} does not have.{closest(field, known)}")
+                raise ArgumentError(
+                    f"{name} sets '{field}', which peft.{kind.__name__} does not have.{closest(field, known)}"
+                )

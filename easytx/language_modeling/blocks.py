@@ -130,7 +130,8 @@ def _leading(special: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the number of special tokens at the beginning of each block."""
     starts = np.cumsum(lengths) - lengths
     plain = np.flatnonzero(np.append(~special, True))
-    return np.minimum(plain[np.searchsorted(plain, starts)] - starts, lengths)
+    ahead: np.ndarray = np.minimum(plain[np.searchsorted(plain, starts)] - starts, lengths)
+    return ahead
 
 
 def _table(columns: dict[str, Any]) -> pa.Table:

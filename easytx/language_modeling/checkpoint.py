@@ -99,10 +99,7 @@ class LanguageCheckpoint(BaseModel):
         """Return the tokenizer; of a new model, one with a vocabulary learnt from `train_files` unless it is named."""
         is_new = self._source is None and self._parts is None
         if is_new and self.args.tokenizer_name is None:
-            masked, name = not self.objective.causal, self.config.model_type
-            tokenizer = scratch.new_tokenizer(
-                self._train_files, model_type=name, args=self.args, masked=masked, class_name=type(self).__name__
-            )
+            tokenizer = self.new_tokenizer(self._train_files)
         else:
             tokenizer = super().load_tokenizer()
         if is_new:
@@ -113,6 +110,11 @@ class LanguageCheckpoint(BaseModel):
         if tokenizer.mask_token is None and not self.objective.causal:
             raise CheckpointError(f"The tokenizer of '{self._name}' has no mask token. Set mlm=False in args.")
         return tokenizer
+
+    def new_tokenizer(self, train_files: Any) -> Any:
+        """Return a tokenizer for this architecture, with a vocabulary learnt from files."""
+        masked = not self.objective.causal
+        return scratch.new_tokenizer(train_files, model_type=self.config.model_type, args=self.args, masked=masked)
 
     def fit_to(self, tokenizer: Any) -> None:
         """Set what a new model's configuration has to know of its tokenizer."""
@@ -144,7 +146,9 @@ class LanguageCheckpoint(BaseModel):
         if self._source is None:
             return loading.new_weights(self.auto_class, self.config, seed=seed)
         options = {**self._options, **adapters.quantisation(args)}
-        network = loading.load_weights(self.auto_class, self._base or self.source(), self.config, seed=seed, options=options)
+        network = loading.load_weights(
+            self.auto_class, self._base or self.source(), self.config, seed=seed, options=options
+        )
         if len(self.tokenizer) > network.get_input_embeddings().num_embeddings:
             network.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
         trained = self._source if self._base else self._adapter_name
@@ -175,6 +179,14 @@ class LanguageCheckpoint(BaseModel):
         with loading.quiet():
             getattr(self.model, part).save_pretrained(place)
         saving.write_tokenizer(self.tokenizer, place)
+
+    def take_adapter(self) -> None:
+        """Lay a new adapter over weights that were loaded before the arguments asked for one."""
+        args = self.args
+        adapters.check(args, self.device, adapter=False)
+        late = args["peft"] and self._model is not None and not getattr(self._model, "_hf_peft_config_loaded", False)
+        if late:
+            self._model = adapters.with_adapter(self._model, args, trained=None, seed=self.head_seed)
 
     def merge_adapter(self) -> None:
         """Add the adapter to the weights for good; the model is then one without an adapter, and saved whole.
@@ -221,7 +233,7 @@ class LanguageCheckpoint(BaseModel):
     def _own_config(self, model_type: str | None, *, is_new: bool) -> Any:
         args = self.args
         if is_new and args["config_name"] is None:
-            return scratch.new_config(model_type, args.config, class_name=type(self).__name__)
+            return scratch.new_config(model_type, args.config)
         name = loading.resolve_name(args["config_name"]) if args["config_name"] else self._base or self.source()
         config = loading.load_config(name, options=self._options, changes=args.config)
         loading.check_type(None if model_type == "causal" else model_type, config, self._name)

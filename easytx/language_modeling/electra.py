@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from easytx.core import loading
 from easytx.errors import ArgumentError
@@ -153,7 +153,9 @@ def part_names(source: str | None, generator: str | None, discriminator: str | N
     Raises:
         ArgumentError: If one of the two is not named.
     """
-    if source is not None and all((Path(source) / part / "config.json").is_file() for part in (GENERATOR, DISCRIMINATOR)):
+    if source is not None and all(
+        (Path(source) / part / "config.json").is_file() for part in (GENERATOR, DISCRIMINATOR)
+    ):
         return str(Path(source) / GENERATOR), str(Path(source) / DISCRIMINATOR)
     if generator is None and discriminator is None:
         return None

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pandas as pd
-import torch
-from datasets import Dataset
 from typing_extensions import override
 
+from easytx.config.generation import GenerationArgs
 from easytx.config.model_args import ModelArgs
-from easytx.core.calls import Metric
-from easytx.core.results import Scores
-from easytx.data.frames import Columns
-from easytx.data.prepared import TaskData
-from easytx.data.tokenise import column
+from easytx.core.calls import read_call
+from easytx.core.results import Prediction
+from easytx.data.frames import as_texts
 from easytx.errors import ArgumentError
-from easytx.language_modeling import adapters, preparing, reading, results, scratch
+from easytx.language_modeling import preparing, scratch, writing
 from easytx.language_modeling.args import LanguageModelingArgs
-from easytx.language_modeling.checkpoint import LanguageCheckpoint
-from easytx.language_modeling.results import TokenScores
-from easytx.training.inference import Outputs
-from easytx.training.losses import LossFunction
+from easytx.language_modeling.task import LanguageTask
 
 
-class LanguageModelingModel(LanguageCheckpoint):
+class LanguageModelingModel(LanguageTask):
     """Train a language model on texts: a pretrained one or a new one, on masked tokens or on the next one.
 
     Example:
-        >>> model = LanguageModelingModel("starter", args={"max_seq_length": 128})
+        >>> model = LanguageModelingModel("starter")
         >>> model.train_model("train.txt")  # a text a line; or a list, a DataFrame with a column text ...
         >>> model.eval_model("eval.txt")["perplexity"]
     """
 
     args_class: ClassVar[type[ModelArgs]] = LanguageModelingArgs
-    columns: ClassVar[Columns] = reading.COLUMNS
-    batch_columns: ClassVar[tuple[str, ...]] = ("units",)
 
     def __init__(
         self,
@@ -69,52 +60,65 @@ class LanguageModelingModel(LanguageCheckpoint):
             **kwargs: As there.
         """
         preparing.refuse_retrieval(retrieval_model=retrieval_model)
-        device = {"use_cuda": use_cuda, "cuda_device": cuda_device}
         parts = (generator_name, discriminator_name)
-        files = {"train_files": train_files, "adapter_name": adapter_name}
-        super().__init__(model_type, model_name, parts=parts, args=args, **files, **device, **kwargs)
+        more: dict[str, Any] = {"args": args, "use_cuda": use_cuda, "cuda_device": cuda_device, **kwargs}
+        more |= {"train_files": train_files, "adapter_name": adapter_name}
+        super().__init__(model_type, model_name, parts=parts, **more)
         preparing.refuse_retrieval(rag=self.args["rag"], use_autoencoder=self.args["use_autoencoder"])
 
     @override
-    def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
-        return reading.documents(rows, name=name, args=self.args, renames=renames)
+    def eval_model(
+        self, eval_data: Any = None, *args: Any, evaluate_generated_text: bool = False, **kwargs: Any
+    ) -> Any:
+        """Score the model on texts; see `BaseModel.eval_model`. Custom metrics get token numbers, true and predicted.
+
+        Args:
+            eval_data: As for `train_model`.
+            *args: As there.
+            evaluate_generated_text: Refused: there is no true text to compare with.
+            **kwargs: As there.
+        """
+        if evaluate_generated_text:
+            raise ArgumentError(
+                "evaluate_generated_text needs true texts, which plain texts do not have. Use predict, and compare."
+            )
+        return super().eval_model(eval_data, *args, **kwargs)
 
     @override
-    def prepared(self, rows: Any, *, name: str, split: str, **options: Any) -> TaskData:
-        if split == "train" and self.args["stream_hf_datasets"]:
-            return preparing.streamed(self, rows, name=name)
-        return super().prepared(rows, name=name, split=split, **options)
+    def predict(
+        self,
+        to_predict: Any,
+        generation_args: GenerationArgs | Mapping[str, Any] | None = None,
+        rag_queries: Any = None,
+        knowledge_dataset: Any = None,
+        user_role: str = "user",
+        system_role: str = "system",
+        system_prompt: str = "",
+        apply_chat_template: bool = False,
+        **kwargs: Any,
+    ) -> Prediction:
+        """Go on with each text, and return `responses, token_ids`: the new texts alone, in order.
 
-    @override
-    def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
-        dataset = preparing.blocks_of(self, frame["text"].tolist(), split, name)
-        if split == "train":
-            return dataset
-        return self.objective.for_evaluation(self.tokenizer, dataset, self.args["mlm_probability"])
+        Args:
+            to_predict: A text, a list of texts, a Series, a DataFrame with a column `text`, or a path of one.
+            generation_args: How to write, as a `GenerationArgs` or a dict; lengths do not count the prompt.
+            rag_queries: Refused, as `knowledge_dataset` is: the class does not retrieve passages.
+            knowledge_dataset: See `rag_queries`.
+            user_role: What a chat calls the user.
+            system_role: What a chat calls who says `system_prompt`.
+            system_prompt: What each chat begins with.
+            apply_chat_template: Make a chat of each text, as the tokenizer's template has it.
+            **kwargs: `text_column=`, where it differs.
 
-    @override
-    def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
-        return self.objective.collator(self.tokenizer, self.args["mlm_probability"])
-
-    @override
-    def loss(self) -> LossFunction | None:
-        return self.objective.loss(self.args.label_smoothing_factor)
-
-    @override
-    def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        return self.objective.reduce(outputs, batch)
-
-    @override
-    def decode(self, outputs: Outputs, data: TaskData) -> TokenScores:
-        return results.token_scores(outputs.values, column(data.dataset, "row"))
-
-    @override
-    def score(self, answers: TokenScores, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        return results.scores(answers, metrics)
-
-    @override
-    def evaluation(self, result: dict[str, Any], answers: TokenScores, data: TaskData) -> Scores:
-        return Scores(result, results.by_document(answers, data))
+        Raises:
+            ArgumentError: If the model fills in masked tokens.
+        """
+        preparing.refuse_retrieval(rag_queries=rag_queries, knowledge_dataset=knowledge_dataset)
+        options = writing.generation_args(generation_args)
+        call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all())
+        frame = as_texts(call.data, self.columns, name="to_predict", args=self.args, renames=call.renames)
+        chat = writing.Chat(apply_chat_template, user_role, system_role, system_prompt)
+        return writing.written(self, frame, options, chat, show=not self.args.silent)
 
     def train_tokenizer(
         self,
@@ -133,8 +137,7 @@ class LanguageModelingModel(LanguageCheckpoint):
         """
         if use_trained_tokenizer:
             self.check_new()
-        masked, name = not self.objective.causal, self.config.model_type
-        tokenizer = scratch.new_tokenizer(train_files, model_type=name, args=self.args, masked=masked)
+        tokenizer = self.new_tokenizer(train_files)
         folder = output_dir or tokenizer_name
         if folder is not None:
             scratch.write_tokenizer_to(tokenizer, folder)
@@ -143,7 +146,7 @@ class LanguageModelingModel(LanguageCheckpoint):
         return tokenizer
 
     def save_generator(self, output_dir: str | Path | None = None) -> None:
-        """Write the generator of an ELECTRA to `generator_model` under `output_dir`."""
+        """Write an ELECTRA's generator to `generator_model` under `output_dir`."""
         self.write_part(Path(output_dir or self.args.output_dir), "generator_model")
 
     def save_discriminator(self, output_dir: str | Path | None = None) -> None:

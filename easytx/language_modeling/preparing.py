@@ -61,6 +61,7 @@ def streamed(model: LanguageCheckpoint, rows: Any, *, name: str) -> TaskData:
 def cutting(model: LanguageCheckpoint) -> Cutting:
     """Return how the arguments want documents to be cut."""
     args, causal = model.args, model.objective.causal
+    refuse_retrieval(rag=args["rag"], use_autoencoder=args["use_autoencoder"])
     size = block_size(model)
     given = 0 if causal else int(model.tokenizer.num_special_tokens_to_add())
     room = size - given

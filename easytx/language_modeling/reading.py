@@ -140,10 +140,7 @@ def _file(path: Path, *, name: str, args: ModelArgs, renames: Mapping[str, str] 
         return as_frame(table, COLUMNS, name=name, args=args, renames=renames)
     with _opened(path, args, name=name) as file:
         lines = _decoded(file, path, args, name=name)
-        if args["dataset_type"] == "text":
-            texts = ["".join(lines)]
-        else:
-            texts = [line.rstrip("\n") for line in lines]
+        texts = ["".join(lines)] if args["dataset_type"] == "text" else [line.rstrip("\n") for line in lines]
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise DataError(f"{name} is the path '{path}', which has no text.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
-from easytx.core.loading import changed, quiet, type_name
+from easytx.core.loading import changed, type_name
 from easytx.errors import ArgumentError
 from easytx.language_modeling.args import SPECIAL_TOKENS
 from easytx.language_modeling.reading import lines_of, paths_in
@@ -34,13 +34,12 @@ def is_architecture(name: str | None) -> bool:
     return name is not None and type_name(name) in CONFIG_MAPPING
 
 
-def new_config(model_type: str | None, changes: dict[str, Any], *, class_name: str) -> Any:
+def new_config(model_type: str | None, changes: Mapping[str, Any]) -> Any:
     """Return the configuration of a new model.
 
     Args:
         model_type: Its architecture.
         changes: Fields to set in it.
-        class_name: For messages.
 
     Raises:
         ArgumentError: If transformers does not know the architecture, or it has no such field.
@@ -50,15 +49,13 @@ def new_config(model_type: str | None, changes: dict[str, Any], *, class_name: s
     if model_type is None or not is_architecture(model_type):
         known = [] if model_type is None else [*CONFIG_MAPPING]
         raise ArgumentError(
-            f"{class_name} without a model name makes a new model, and needs an architecture of transformers as "
-            f"model_type, such as 'bert' or 'gpt2', but has {model_type!r}.{closest(str(model_type), known)}"
+            "LanguageModelingModel without a model name makes a new model, and needs an architecture of transformers "
+            f"as model_type, such as 'bert' or 'gpt2', but has {model_type!r}.{closest(str(model_type), known)}"
         )
     return changed(AutoConfig.for_model(type_name(model_type)), changes)
 
 
-def new_tokenizer(
-    train_files: Any, *, model_type: str, args: ModelArgs, masked: bool, class_name: str = "LanguageModelingModel"
-) -> Any:
+def new_tokenizer(train_files: Any, *, model_type: str, args: ModelArgs, masked: bool) -> Any:
     """Return a tokenizer with a vocabulary learnt from files: word pieces for BERT and its kin, else pairs of bytes.
 
     Args:
@@ -66,7 +63,6 @@ def new_tokenizer(
         model_type: The architecture that it is for.
         args: For `vocab_size`, `min_frequency`, `special_tokens` and how texts are normalised.
         masked: Whether texts need a token at their beginning and end, as models of masked tokens expect.
-        class_name: For messages.
 
     Raises:
         ArgumentError: If there are no files, or `vocab_size` is not set.
@@ -77,9 +73,9 @@ def new_tokenizer(
     paths = None if train_files is None else paths_in(train_files)
     if not paths:
         raise ArgumentError(
-            f"{class_name} without a model name makes a new model, and learns its vocabulary from text files. Give "
-            f"train_files, a path or a list of paths; or a tokenizer by tokenizer_name. To start from a model that "
-            f"is called '{model_type}', name it as the second argument."
+            "LanguageModelingModel without a model name makes a new model, and learns its vocabulary from text files. "
+            "Give train_files, a path or a list of paths; or a tokenizer by tokenizer_name. To start from a model "
+            f"that is called '{model_type}', name it as the second argument."
         )
     if args["vocab_size"] is None:
         raise ArgumentError("A new vocabulary needs a size. Set vocab_size in args, for example vocab_size=30000.")
@@ -92,8 +88,6 @@ def new_tokenizer(
         tokenizer = _word_pieces(texts, args)
     else:
         tokenizer = _byte_pairs(texts(), args, kind, masked=masked)
-    with quiet():
-        tokenizer.model_max_length = int(1e30)
     return tokenizer
 
 
