@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from datasets import Dataset
 
+from easytx.config.warn import warn_user
 from easytx.core.loading import max_tokens
 from easytx.data.checks import counted
 from easytx.data.prepared import TaskData
-from easytx.config.warn import warn_user
 from easytx.errors import ArgumentError, DataError
 from easytx.language_modeling.blocks import Cutting, block_columns, blocks, truncated
 from easytx.language_modeling.reading import streamed as streamed_texts
