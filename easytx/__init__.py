@@ -22,6 +22,10 @@ _PUBLIC = {
     "NERModel": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "Seq2SeqArgs": "easytx.seq2seq",
+    "Seq2SeqModel": "easytx.seq2seq",
+    "T5Args": "easytx.t5",
+    "T5Model": "easytx.t5",
     "errors": "easytx.errors",
     "global_args": "easytx.config.global_args",
     "link_model": "easytx.training.tracking_artifacts",
@@ -46,6 +50,10 @@ __all__ = [
     "NERModel",
     "QuestionAnsweringArgs",
     "QuestionAnsweringModel",
+    "Seq2SeqArgs",
+    "Seq2SeqModel",
+    "T5Args",
+    "T5Model",
     "__version__",
     "errors",
     "global_args",
@@ -73,6 +81,8 @@ if TYPE_CHECKING:
     from easytx.language_modeling import LanguageModelingArgs, LanguageModelingModel
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
+    from easytx.seq2seq import Seq2SeqArgs, Seq2SeqModel
+    from easytx.t5 import T5Args, T5Model
     from easytx.training.tracking_artifacts import link_model
 
 

@@ -128,6 +128,11 @@ class CheckpointedModel:
         return None if self.run_record is None else self.run_record.url
 
     @property
+    def target_tokenizer(self) -> Any:
+        """The tokenizer of the texts that are written; that of the inputs too, unless two models were put together."""
+        return self.tokenizer
+
+    @property
     def model(self) -> Any:
         """The model with its weights, loaded when first asked for."""
         if self._model is None:

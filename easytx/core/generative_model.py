@@ -67,11 +67,6 @@ class GenerativeModel(BaseModel):
     args_class: ClassVar[type[ModelArgs]] = GenerativeArgs
     target_column: ClassVar[str] = "target_text"
 
-    @property
-    def target_tokenizer(self) -> Any:
-        """The tokenizer of the texts that are written."""
-        return self.tokenizer
-
     @override
     def load_tokenizer(self) -> Any:
         tokenizer = super().load_tokenizer()

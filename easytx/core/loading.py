@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ _TYPE_NAMES = {
     "herbert": "bert",
     "xlm-r": "xlm-roberta",
     "mbart50": "mbart",
+    "byt5": "t5",
+    "eet5": "t5",
+    "flan-t5": "t5",
 }
 
 
@@ -196,10 +200,10 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
 
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:
-    """Return a configuration in which these fields are set.
+    """Return a configuration with other values for some of its fields.
 
     Raises:
-        ArgumentError: If the configuration has no such field.
+        ArgumentError: If it has no such field.
     """
     for field, value in changes.items():
         if not hasattr(config, field):
@@ -225,7 +229,9 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name):
+    with quiet(), _named_errors(name), warnings.catch_warnings():
+        # Marian's recommends what is for texts with the quotation marks of old encodings.
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
         return kind.from_pretrained(name, **options)
 
 
@@ -253,7 +259,9 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     import transformers
 
     kind = getattr(transformers, auto_class)
-    _check_head(kind, config, f"'{name}'")
+    if type(config) not in kind._model_mapping:
+        head = auto_class.removeprefix("AutoModelFor")
+        raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
     with quiet(), _named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
         model, report = kind.from_pretrained(
@@ -270,8 +278,8 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     return model
 
 
-def new_weights(auto_class: str, config: Any, *, seed: int) -> Any:
-    """Return a new model in float32, drawn with `seed`; the caller's random state stays as it is.
+def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
+    """Return a model in float32 with new weights, drawn with `seed`; the caller's random state stays as it is.
 
     Raises:
         CheckpointError: If this architecture has no such head.
@@ -280,7 +288,9 @@ def new_weights(auto_class: str, config: Any, *, seed: int) -> Any:
     import transformers
 
     kind = getattr(transformers, auto_class)
-    _check_head(kind, config, "A new model")
+    if type(config) not in kind._model_mapping:
+        head = auto_class.removeprefix("AutoModelFor")
+        raise CheckpointError(f"transformers has no {head} head for {config.model_type} models.")
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         return kind.from_config(config, dtype=torch.float32)
@@ -293,14 +303,8 @@ def has_head(auto_class: str, config: Any) -> bool:
     return type(config) in getattr(transformers, auto_class)._model_mapping
 
 
-def _check_head(kind: Any, config: Any, name: str) -> None:
-    if type(config) not in kind._model_mapping:
-        head = kind.__name__.removeprefix("AutoModelFor")
-        raise CheckpointError(f"{name} is a {config.model_type} model, for which transformers has no {head} head.")
-
-
-def type_name(model_type: str) -> str:
-    """Return transformers' name of an architecture."""
+def canonical_type(model_type: str) -> str:
+    """Return an architecture's name as configurations have it."""
     return _TYPE_NAMES.get(model_type, model_type)
 
 
@@ -308,7 +312,7 @@ def check_type(model_type: str | None, config: Any, name: str) -> None:
     """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
     if model_type in (None, "auto"):
         return
-    wanted = type_name(str(model_type))
+    wanted = canonical_type(str(model_type))
     if wanted != config.model_type:
         warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
 
@@ -365,6 +369,10 @@ def quiet() -> Iterator[None]:
 def _named_errors(name: str) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        if "sentencepiece" in str(error).lower():
+            raise MissingExtraError.of("sentencepiece", "generation", f"The tokenizer of '{name}'") from error
+        raise
     except (OSError, ValueError) as error:
         if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
             raise

@@ -17,6 +17,8 @@ MODEL_CLASSES = {
     "MultiLabelClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "Seq2SeqModel": "easytx.seq2seq",
+    "T5Model": "easytx.t5",
 }
 
 

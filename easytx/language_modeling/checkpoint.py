@@ -144,7 +144,7 @@ class LanguageCheckpoint(BaseModel):
         if self._part_configs is not None:
             return self._pair(self._parts, seed)
         if self._source is None:
-            return loading.new_weights(self.auto_class, self.config, seed=seed)
+            return loading.new_network(self.auto_class, self.config, seed=seed)
         options = {**self._options, **adapters.quantisation(args)}
         network = loading.load_weights(
             self.auto_class, self._base or self.source(), self.config, seed=seed, options=options

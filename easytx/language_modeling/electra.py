@@ -186,7 +186,7 @@ def load_pair(
     """
     kinds = ("AutoModelForMaskedLM", "AutoModelForPreTraining")
     networks = [
-        loading.new_weights(kind, config, seed=seed)
+        loading.new_network(kind, config, seed=seed)
         if name is None
         else loading.load_weights(kind, name, config, seed=seed, options=options)
         for kind, name, config in zip(kinds, names or (None, None), configs, strict=True)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
-from easytx.core.loading import changed, type_name
+from easytx.core.loading import changed, canonical_type
 from easytx.errors import ArgumentError
 from easytx.language_modeling.args import SPECIAL_TOKENS
 from easytx.language_modeling.reading import lines_of, paths_in
@@ -31,7 +31,7 @@ def is_architecture(name: str | None) -> bool:
     """Tell whether transformers knows this model type."""
     from transformers import CONFIG_MAPPING
 
-    return name is not None and type_name(name) in CONFIG_MAPPING
+    return name is not None and canonical_type(name) in CONFIG_MAPPING
 
 
 def new_config(model_type: str | None, changes: Mapping[str, Any]) -> Any:
@@ -52,7 +52,7 @@ def new_config(model_type: str | None, changes: Mapping[str, Any]) -> Any:
             "LanguageModelingModel without a model name makes a new model, and needs an architecture of transformers "
             f"as model_type, such as 'bert' or 'gpt2', but has {model_type!r}.{closest(str(model_type), known)}"
         )
-    return changed(AutoConfig.for_model(type_name(model_type)), changes)
+    return changed(AutoConfig.for_model(canonical_type(model_type)), changes)
 
 
 def new_tokenizer(train_files: Any, *, model_type: str, args: ModelArgs, masked: bool) -> Any:

@@ -65,7 +65,7 @@ def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, ope
     model = {
         "load": lambda: easytx.load(folder, args=args),
         "class": lambda: trained.case.model_class()(folder, args=args),
-        "class with a type": lambda: trained.case.model_class()("bert", folder, args=args),
+        "class with a type": lambda: trained.case.model_class()(trained.case.architecture, folder, args=args),
     }[opened]()
     assert type(model) is type(trained.model)
     expected, found = trained.model.predict(trained.case.inputs), model.predict(trained.case.inputs)
@@ -84,11 +84,14 @@ def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained)
     texts = ["the film was good", "a dull book and the worst song of all, terrible"]
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
     assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
+    if network.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
     with torch.no_grad():
         expected, found = model.model(**inputs), network(**inputs)
     assert expected.keys() == found.keys()
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name])
+        if isinstance(expected[name], torch.Tensor):
+            torch.testing.assert_close(found[name], expected[name])
     assert network.config.id2label == model.config.id2label
 
 
@@ -118,13 +121,18 @@ def test_the_state_of_a_checkpoint_loads_without_unpickling_code(trained: Traine
 def test_return_values_unpack(trained: Trained) -> None:
     global_step, details = trained.details
     evaluation = trained.model.eval_model(trained.case.held_out)
-    predictions, raw_outputs = trained.model.predict(trained.case.inputs)
+    prediction = trained.model.predict(trained.case.inputs)
     assert isinstance(global_step, int)
     assert details["global_step"][-1] == global_step
-    assert evaluation._fields == trained.case.answers
-    assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
     assert trained.model.results == evaluation.result
-    assert len(predictions) == len(raw_outputs) == len(trained.case.inputs)
+    assert len(prediction.predictions) == len(prediction.raw_outputs) == len(trained.case.inputs)
+    if trained.case.answers:
+        assert evaluation._fields == trained.case.answers
+        assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
+        assert tuple(prediction) == (prediction.predictions, prediction.raw_outputs)
+    else:
+        assert evaluation == evaluation.result
+        assert prediction == prediction.predictions
     assert len(trained.details.to_frame()) == len(details["global_step"]) == 2
 
 
@@ -166,8 +174,7 @@ def test_one_row_is_enough_for_evaluation_and_prediction(trained: Trained) -> No
     case = trained.case
     held_out = case.held_out
     one = held_out[held_out.get("sentence_id", pd.Series(range(len(held_out)), held_out.index)) == 0]
-    result, *_ = trained.model.eval_model(one)
-    assert "eval_loss" in result
+    assert "eval_loss" in trained.model.eval_model(one).result
     assert len(trained.model.predict(case.inputs[:1]).predictions) == 1
 
 
@@ -188,12 +195,10 @@ def test_what_the_caller_gave_stays_as_it_was(case: Case, checkpoint: Path) -> N
     train, held_out, inputs = case.train, case.held_out, case.inputs
     values = {
         "manual_seed": SEED,
-        "custom_parameter_groups": [{"params": ["classifier.bias"], "lr": 1e-2}],
+        "custom_parameter_groups": [{"params": [case.parameter], "lr": 1e-2}],
         "trainer_kwargs": {"dataloader_drop_last": False},
         **case.args,
     }
-    if case.class_name == "QuestionAnsweringModel":
-        values["custom_parameter_groups"] = [{"params": ["qa_outputs.bias"], "lr": 1e-2}]
     for args in (values, case.model_class().args_class(**values)):
         more = {"evaluate_during_training": True, "silent": True, "max_seq_length": 64, "overwrite_output_dir": True}
         given = (train, held_out, inputs, args, more, case.given)
@@ -320,7 +325,8 @@ def test_the_seed_decides_everything(case: Case, checkpoint: Path) -> None:
     first, again, other = run(1), run(1), run(2)
     assert first == again
     assert first[0] != other[0]
-    assert first[1] != other[1]
+    # Two steps may leave a model that writes with the same likeliest words.
+    assert first[1] != other[1] or not case.answers
 
 
 def test_a_second_training_goes_on_from_the_first(case: Case, checkpoint: Path) -> None:

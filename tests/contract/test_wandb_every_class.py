@@ -30,6 +30,7 @@ CHARTS = {
     "multi_label_names": {"roc", "pr"},
     "ner": {"confusion_matrix", "roc", "pr"},
 }
+WITHOUT_PROBABILITY = {"regression", "seq2seq", "t5"}
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +46,13 @@ def test_a_class_is_tracked(case: Case, checkpoint: Path, tmp_path: Path, monkey
     args = {"evaluate_during_training": True, "wandb_log_predictions": 4, "no_save": True}
     model = case.model(checkpoint, wandb_project="p", wandb_kwargs=options, **args)
     model.train_model(case.train, eval_data=case.held_out)
-    result = model.eval_model(case.held_out, output_dir="scores")[0]
+    result = model.eval_model(case.held_out, output_dir="scores").result
     training, evaluation = runs(tmp_path)
     assert training.id == evaluation.id == model.wandb_run_id
     (shown,) = training.tables("eval/predictions")
     columns = shown["columns"]
     assert {"truth", "prediction", "loss", "epoch", "global_step"} <= set(columns)
-    assert ("probability" in columns) == (case.name != "regression")
+    assert ("probability" in columns) == (case.name not in WITHOUT_PROBABILITY)
     assert len(shown["data"]) == 4
     assert all(row[columns.index("loss")] >= 0 for row in shown["data"])
     (wrong,) = evaluation.tables("test/wrong_predictions")
