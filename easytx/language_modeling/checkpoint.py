@@ -107,6 +107,8 @@ class LanguageCheckpoint(BaseModel):
         if tokenizer.pad_token is None:
             # Padding is never read, so any token will do.
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if self.config.pad_token_id is None:
+            self.config.pad_token_id = tokenizer.pad_token_id
         if tokenizer.mask_token is None and not self.objective.causal:
             raise CheckpointError(f"The tokenizer of '{self._name}' has no mask token. Set mlm=False in args.")
         return tokenizer
