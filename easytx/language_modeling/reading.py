@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,8 @@ def paths_in(data: Any) -> list[Path] | None:
     paths = [Path(item) for item in data]
     if all(isinstance(item, Path) for item in data):
         return paths
-    return paths if all(len(str(path)) < 4096 and path.is_file() for path in paths) else None
+    # Unlike Path.is_file, this takes a text too long for a name.
+    return paths if all(os.path.isfile(path) for path in paths) else None
 
 
 def lines_of(paths: Sequence[Path], args: ModelArgs, *, name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
-from easytx.core.loading import changed, canonical_type
+from easytx.core.loading import canonical_type, changed
 from easytx.errors import ArgumentError
 from easytx.language_modeling.args import SPECIAL_TOKENS
 from easytx.language_modeling.reading import lines_of, paths_in

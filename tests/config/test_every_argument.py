@@ -25,6 +25,8 @@ CLASSES = {
     "ModelArgs": "easytx.config.model_args",
     "ClassificationArgs": "easytx.classification",
     "MultiLabelClassificationArgs": "easytx.classification",
+    "LanguageGenerationArgs": "easytx.language_generation",
+    "LanguageModelingArgs": "easytx.language_modeling",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
 }
