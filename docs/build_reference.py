@@ -18,6 +18,8 @@ from easytx.language_generation.args import LanguageGenerationArgs
 from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.ner.args import NERArgs
 from easytx.question_answering.args import QuestionAnsweringArgs
+from easytx.seq2seq.args import Seq2SeqArgs
+from easytx.t5.args import T5Args
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
 
@@ -43,6 +45,8 @@ TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     LanguageModelingArgs: ("language-modeling-args", "LanguageModelingModel", "language-modeling"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
+    Seq2SeqArgs: ("seq2seq-args", "Seq2SeqModel", "seq2seq"),
+    T5Args: ("t5-args", "T5Model", "t5"),
 }
 
 # Defaults that differ from machine to machine.

@@ -1,4 +1,4 @@
-"""Quality on real data with the starter checkpoint, beside reference points of the bare Trainer.
+"""Quality on real data with the starter checkpoint or from scratch, beside reference points of the bare Trainer.
 
     python tests/benchmarks/quality.py                      # every set
     python tests/benchmarks/quality.py mrpc stsb --seeds 0  # some sets, one seed
@@ -12,9 +12,11 @@ Reads the folder named by EASYTX_DATA, by default `../shared/data` beside the pr
 from __future__ import annotations
 
 import argparse
+import datetime
 import gzip
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -38,6 +40,9 @@ REFERENCE = {
     "squad": {"exact_match": 55.0, "f1": 67.2},
     "stsb": {},
     "wikitext": {},
+    # From scratch: at least so much.
+    "dates": {"exact_match": 0.99},
+    "multi30k": {"bleu": 90.0},
 }
 
 Scores = dict[str, float]
@@ -252,6 +257,75 @@ def bare_wikitext(seed: int, folder: str) -> Scores:
     return {"perplexity": perplexity, "unigram": unigram, "margin": unigram / perplexity, "steps": steps}
 
 
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+          "December"]  # fmt: skip
+# Ways of writing a date, by the names of its parts.
+FORMS = [
+    "{day} {month} {year}", "{month} {day}, {year}", "{day} {short} {year}", "{short}. {day}, {year}",
+    "the {nth} of {month}, {year}", "{day:02}.{number:02}.{year}", "{number}/{day}/{year}",
+    "{year}/{number:02}/{day:02}", "{weekday}, {day} {month} {year}", "{day:02}-{upper}-{year}",
+]  # fmt: skip
+
+
+def dated(rows: int, seed: int) -> pd.DataFrame:
+    """Return dates of 1900 to 2036, each written in one of many ways, and as the standard has them."""
+    chance, first = random.Random(seed), datetime.date(1900, 1, 1)
+    texts, days = [], []
+    for _ in range(rows):
+        day = first + datetime.timedelta(days=chance.randrange(50_000))
+        month, tens = MONTHS[day.month - 1], day.day % 100 // 10
+        ending = "th" if tens == 1 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th")
+        parts = {"day": day.day, "number": day.month, "year": day.year, "month": month, "short": month[:3]}
+        parts |= {"upper": month[:3].upper(), "nth": f"{day.day}{ending}", "weekday": f"{day:%A}"}
+        texts.append(chance.choice(FORMS).format(**parts))
+        days.append(day.isoformat())
+    return pd.DataFrame({"input_text": texts, "target_text": days})
+
+
+def from_scratch(tokenizer: Any, size: int, seed: int, **args: Any) -> Any:
+    """Return a small T5 with random weights."""
+    from easytx import T5Model
+
+    config = {
+        "d_model": size,
+        "num_layers": 2,
+        "num_heads": 4,
+        "d_kv": size // 4,
+        "d_ff": 2 * size,
+        "dropout_rate": 0.0,
+    }
+    recipe = {"optimizer": "AdamW", "scheduler": "linear_schedule_with_warmup", "learning_rate": 3e-3, "silent": True}
+    given = {**recipe, "no_save": True, "manual_seed": seed, "evaluate_generated_text": True, "config": config}
+    return T5Model("t5", tokenizer=tokenizer, args={**given, **args})
+
+
+def dates(seed: int, folder: str) -> Scores:
+    """Dates that training has not seen, written as the standard has them, a byte at a time."""
+    from transformers import ByT5Tokenizer
+
+    train, held_out = dated(8000, seed), dated(1000, seed + 1000)
+    held_out = held_out[~held_out["target_text"].isin(train["target_text"])]
+    args = {"num_train_epochs": 10, "train_batch_size": 64, "max_seq_length": 48, "max_length": 12}
+    model = from_scratch(ByT5Tokenizer(), 64, seed, **args)
+    model.train_model(train, output_dir=folder)
+    return {"exact_match": model.eval_model(held_out, output_dir=folder)["exact_match"]}
+
+
+def multi30k(seed: int, folder: str) -> Scores:
+    """200 captions and their German translations, learnt by heart."""
+    from easytx.testing import tiny_tokenizer
+
+    train, _ = frames("multi30k", {"en": "input_text", "de": "target_text"})
+    train = train.head(200)
+    texts = [*train["input_text"], *train["target_text"]]
+    tokenizer = tiny_tokenizer("t5").train_new_from_iterator(texts, vocab_size=1500, show_progress=False)
+    args = {"num_train_epochs": 60, "train_batch_size": 16, "max_length": 60, "learning_rate": 2e-3}
+    model = from_scratch(tokenizer, 128, seed, **args)
+    model.train_model(train, output_dir=folder)
+    result = model.eval_model(train, output_dir=folder)
+    return {name: result[name] for name in ("bleu", "exact_match")}
+
+
 SETS: dict[str, Callable[[int, str], Scores]] = {
     "mrpc": mrpc,
     "sst2": sst2,
@@ -260,6 +334,8 @@ SETS: dict[str, Callable[[int, str], Scores]] = {
     "squad": squad,
     "stsb": stsb,
     "wikitext": wikitext,
+    "dates": dates,
+    "multi30k": multi30k,
 }
 # The Trainer of transformers alone, where it is measured beside ours.
 BARE: dict[str, Callable[[int, str], Scores]] = {"stsb": bare_stsb, "wikitext": bare_wikitext}

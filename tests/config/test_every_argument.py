@@ -29,6 +29,9 @@ CLASSES = {
     "LanguageModelingArgs": "easytx.language_modeling",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
+    "GenerationArgs": "easytx.config.generation",
+    "Seq2SeqArgs": "easytx.seq2seq",
+    "T5Args": "easytx.t5",
 }
 
 

@@ -25,7 +25,12 @@ def test_there_is_a_notebook_for_every_class() -> None:
         "classification",
         "language_generation",
         "language_modeling",
-        "multi_label", "ner", "question_answering"]
+        "multi_label",
+        "ner",
+        "question_answering",
+        "seq2seq",
+        "t5",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_id)
