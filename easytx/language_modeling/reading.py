@@ -150,9 +150,10 @@ def _file(path: Path, *, name: str, args: ModelArgs, renames: Mapping[str, str] 
 
 
 def _check_file(path: Path, *, name: str) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(
-            f"{name} is the path '{path}', where there is no file. Texts themselves are given as a list of texts."
+            f"{name} is the path '{str(path)[:200]}', where there is no file. Texts themselves are given as a list of "
+            "texts."
         )
 
 

@@ -64,6 +64,7 @@ def test_what_is_wrong_with_texts_is_said(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
     wrong = {
         "no.txt": r"^train_df is the path 'no\.txt', where there is no file\. Texts themselves are given as a list",
+        "A text. " * 1000: r"^train_df is the path 'A text\. A text\.",
         str(tmp_path / "blank.txt"): "which has no text",
         str(tmp_path / "latin.txt"): r"which is not utf-8 \(see args.encoding\)",
     }
