@@ -12,6 +12,11 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClassificationArgs": "easytx.classification",
     "ClassificationModel": "easytx.classification",
+    "GenerationArgs": "easytx.config.generation",
+    "LanguageGenerationArgs": "easytx.language_generation",
+    "LanguageGenerationModel": "easytx.language_generation",
+    "LanguageModelingArgs": "easytx.language_modeling",
+    "LanguageModelingModel": "easytx.language_modeling",
     "ModelArgs": "easytx.config.model_args",
     "MultiLabelClassificationArgs": "easytx.classification",
     "MultiLabelClassificationModel": "easytx.classification",
@@ -37,6 +42,11 @@ _MODULES = {"errors", "samples"}
 __all__ = [
     "ClassificationArgs",
     "ClassificationModel",
+    "GenerationArgs",
+    "LanguageGenerationArgs",
+    "LanguageGenerationModel",
+    "LanguageModelingArgs",
+    "LanguageModelingModel",
     "ModelArgs",
     "MultiLabelClassificationArgs",
     "MultiLabelClassificationModel",
@@ -69,11 +79,14 @@ if TYPE_CHECKING:
         MultiModalClassificationArgs,
         MultiModalClassificationModel,
     )
+    from easytx.config.generation import GenerationArgs
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs
     from easytx.core.registry import load
     from easytx.core.sweep import sweep
     from easytx.data import samples
+    from easytx.language_generation import LanguageGenerationArgs, LanguageGenerationModel
+    from easytx.language_modeling import LanguageModelingArgs, LanguageModelingModel
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
     from easytx.seq2seq import Seq2SeqArgs, Seq2SeqModel

@@ -190,6 +190,7 @@ class _Run:
             loss_function=self.model.loss(),
             evaluation=self._evaluate if evaluates else None,
             save_folder=self._save,
+            weights_in=self.model.weights_in,
             keep=args.save_total_limit,
             batch_columns=self.model.batch_columns,
             parameter_groups=lambda net: parameter_groups(

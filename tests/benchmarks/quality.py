@@ -3,6 +3,7 @@
     python tests/benchmarks/quality.py                      # every set
     python tests/benchmarks/quality.py mrpc stsb --seeds 0  # some sets, one seed
     python tests/benchmarks/quality.py stsb --bare          # measure the bare Trainer on stsb as well
+    python tests/benchmarks/quality.py wikitext --bare      # a new language model; below the unigram perplexity
 
 Reads the folder named by EASYTX_DATA, by default `../shared/data` beside the project. Prints a table and writes
 `quality.json` into the current folder.
@@ -39,6 +40,7 @@ REFERENCE = {
     "conll2003": {"f1_score": 0.904, "precision": 0.897, "recall": 0.912},
     "squad": {"exact_match": 55.0, "f1": 67.2},
     "stsb": {},
+    "wikitext": {},
     # From scratch: at least so much.
     "dates": {"exact_match": 0.99},
     "multi30k": {"bleu": 90.0},
@@ -191,6 +193,100 @@ def bare_stsb(seed: int, folder: str) -> Scores:
     return {"pearson": float(pearsonr(truth, predicted)[0]), "spearman": float(spearmanr(truth, predicted)[0])}
 
 
+# A new GPT-2 of 2 layers of width 64, on the lines of Wikipedia articles.
+_NEW_GPT2 = {"n_layer": 2, "n_head": 4, "n_embd": 64}
+_BLOCK, _LM_EPOCHS, _LM_BATCH, _LM_RATE = 128, 2, 16, 2e-3
+
+
+def _wikitext() -> list[list[str]]:
+    """Return the lines of the training and of the held-out articles."""
+    return [
+        [line for line in pd.read_parquet(DATA / "wikitext2_raw" / f"test_{part}.parquet")["text"] if line.strip()]
+        for part in ("train80", "eval20")
+    ]
+
+
+def _unigram_perplexity(train: list[list[int]], held_out: list[list[int]], vocabulary: int) -> float:
+    """Return the perplexity of guessing each token by how often it occurs in the training texts, one added to each."""
+    counts = np.bincount(np.concatenate(train), minlength=vocabulary) + 1.0
+    return float(np.exp(-np.log(counts / counts.sum())[np.concatenate(held_out)].mean()))
+
+
+def _learnt_tokenizer(train: list[str], folder: str) -> str:
+    from easytx.language_modeling import LanguageModelingArgs
+    from easytx.language_modeling.scratch import new_tokenizer, write_tokenizer_to
+
+    path = Path(folder) / "train.txt"
+    path.write_text("\n".join(train), encoding="utf-8")
+    args = LanguageModelingArgs(vocab_size=2000)
+    write_tokenizer_to(new_tokenizer(str(path), model_type="gpt2", args=args, masked=False), Path(folder) / "words")
+    return str(Path(folder) / "words")
+
+
+def wikitext(seed: int, folder: str) -> Scores:
+    from easytx import LanguageModelingModel
+
+    train, held_out = _wikitext()
+    settings = {"learning_rate": _LM_RATE, "num_train_epochs": _LM_EPOCHS, "train_batch_size": _LM_BATCH}
+    args = {**RECIPE, **settings, "max_seq_length": _BLOCK, "mlm": False, "config": _NEW_GPT2, "manual_seed": seed}
+    model = LanguageModelingModel("gpt2", None, tokenizer_name=_learnt_tokenizer(train, folder), args=args)
+    steps = model.train_model(train, output_dir=folder).global_step
+    perplexity = model.eval_model(held_out, output_dir=folder)["perplexity"]
+    ids = [
+        [[*own, model.tokenizer.eos_token_id] for own in model.tokenizer(part)["input_ids"]]
+        for part in (train, held_out)
+    ]
+    unigram = _unigram_perplexity(ids[0], [own[1:] for own in ids[1]], len(model.tokenizer))
+    return {"perplexity": perplexity, "unigram": unigram, "margin": unigram / perplexity, "steps": steps}
+
+
+def bare_wikitext(seed: int, folder: str) -> Scores:
+    """The Trainer of transformers alone: the same size, tokens a step and steps, on texts run together into blocks.
+
+    The perplexity is measured on the documents one by one, as `eval_model` measures it.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        DataCollatorForLanguageModeling,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    train, held_out = _wikitext()
+    tokenizer = AutoTokenizer.from_pretrained(_learnt_tokenizer(train, folder))
+    ids = [[[*own, tokenizer.eos_token_id] for own in tokenizer(part)["input_ids"]] for part in (train, held_out)]
+    stream = np.concatenate(ids[0])
+    blocks = [stream[start : start + _BLOCK].tolist() for start in range(0, len(stream) - _BLOCK + 1, _BLOCK)]
+    set_seed(seed)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", vocab_size=len(tokenizer), **_NEW_GPT2))
+    settings = TrainingArguments(
+        output_dir=folder, learning_rate=_LM_RATE, per_device_train_batch_size=_LM_BATCH, warmup_steps=0.06,
+        num_train_epochs=_LM_EPOCHS, bf16=True, use_cpu=True, seed=seed, save_strategy="no", report_to=[],
+        disable_tqdm=True, logging_strategy="no",
+    )  # fmt: skip
+    data = Dataset.from_dict({"input_ids": blocks})
+    trainer = Trainer(model, settings, DataCollatorForLanguageModeling(tokenizer, mlm=False), data)
+    steps = trainer.train().global_step
+    model.eval()
+    total, number = 0.0, 0
+    with torch.no_grad():
+        for own in ids[1]:
+            # Blocks that share a token, so that each but the first is predicted once.
+            for start in range(0, len(own) - 1, _BLOCK - 1):
+                part = torch.tensor([own[start : start + _BLOCK]])
+                logits = model(input_ids=part).logits[0, :-1].float()
+                total += float(torch.nn.functional.cross_entropy(logits, part[0, 1:], reduction="sum"))
+                number += part.shape[1] - 1
+    perplexity = float(np.exp(total / number))
+    unigram = _unigram_perplexity(ids[0], [own[1:] for own in ids[1]], len(tokenizer))
+    return {"perplexity": perplexity, "unigram": unigram, "margin": unigram / perplexity, "steps": steps}
+
+
 MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December"]  # fmt: skip
 # Ways of writing a date, by the names of its parts.
@@ -267,10 +363,13 @@ SETS: dict[str, Callable[[int, str], Scores]] = {
     "conll2003": conll2003,
     "squad": squad,
     "stsb": stsb,
+    "wikitext": wikitext,
     "dates": dates,
     "multi30k": multi30k,
     "easy_vqa": easy_vqa,
 }
+# The Trainer of transformers alone, where it is measured beside ours.
+BARE: dict[str, Callable[[int, str], Scores]] = {"stsb": bare_stsb, "wikitext": bare_wikitext}
 
 
 def measure(name: str, run: Callable[[int, str], Scores], seeds: list[int]) -> list[dict[str, Any]]:
@@ -289,7 +388,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("sets", nargs="*", help=f"some of {', '.join(SETS)}; all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--bare", action="store_true", help="measure the bare Trainer on stsb as well")
+    parser.add_argument("--bare", action="store_true", help="measure the bare Trainer as well, on stsb and wikitext")
     parser.add_argument("--out", default="quality.json")
     options = parser.parse_args()
     unknown = set(options.sets) - set(SETS)
@@ -300,8 +399,8 @@ def main() -> None:
     records = []
     for name in options.sets or SETS:
         records += measure(name, SETS[name], options.seeds)
-    if options.bare:
-        records += measure("stsb, bare Trainer", bare_stsb, options.seeds)
+    for name in [name for name in options.sets or BARE if options.bare and name in BARE]:
+        records += measure(f"{name}, bare Trainer", BARE[name], options.seeds)
     Path(options.out).write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
     table = pd.DataFrame(records).groupby("set", sort=False).mean(numeric_only=True).drop(columns="seed")
     print(table.round(4).to_string())

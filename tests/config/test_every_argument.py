@@ -26,6 +26,8 @@ CLASSES = {
     "ClassificationArgs": "easytx.classification",
     "MultiLabelClassificationArgs": "easytx.classification",
     "MultiModalClassificationArgs": "easytx.classification",
+    "LanguageGenerationArgs": "easytx.language_generation",
+    "LanguageModelingArgs": "easytx.language_modeling",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "GenerationArgs": "easytx.config.generation",

@@ -111,6 +111,7 @@ class Case:
         answers: The fields of what `eval_model` returns; none where it is a dict of scores.
         architecture: Of the checkpoint.
         parameter: One of its parameters.
+        writes: Whether `predict` answers.
         args: Arguments besides those of all rows of the table.
         given: Further arguments of the constructor.
         beside: Makes what the network reads besides so many texts.
@@ -127,6 +128,7 @@ class Case:
     answers: tuple[str, ...] = ("result", "model_outputs", "wrong_predictions")
     architecture: str = "bert"
     parameter: str = "classifier.bias"
+    writes: bool = True
     args: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     beside: Callable[[int], dict[str, torch.Tensor]] = lambda _: {}
@@ -187,6 +189,15 @@ _CLASSIFICATION = {
     "without_labels": _column("text"),
     "label": "labels",
     "missing": _NO_LABELS,
+}
+_PLAIN: dict[str, Any] = {
+    "package": "easytx.language_modeling",
+    "class_name": "LanguageModelingModel",
+    "frame": lambda rows, seed: pd.DataFrame({"text": _texts(rows, seed)}),
+    "without_labels": _column("text"),
+    "label": "text",
+    "missing": "train_df needs the columns ['text'], but has []. Rename columns, or name yours with text_column=....",
+    "answers": (),
 }
 _TEXT_TO_TEXT: dict[str, Any] = {
     "without_labels": _column("input_text"),
@@ -282,6 +293,14 @@ CASES = [
         key=("question", "question"),
         answers=("result", "texts"),
         parameter="qa_outputs.bias",
+    ),
+    Case(name="masked_language_model", parameter="cls.predictions.bias", writes=False, **_PLAIN, args={"mlm": True}),
+    Case(
+        name="causal_language_model",
+        architecture="gpt2",
+        parameter="transformer.ln_f.bias",
+        **_PLAIN,
+        args={"mlm": False},
     ),
     Case(
         name="seq2seq",
@@ -390,3 +409,16 @@ def numbers(outputs: Any) -> Iterable[float]:
     if isinstance(outputs, (list, tuple)):
         return [number for item in outputs for number in numbers(item)]
     return [] if isinstance(outputs, str) else [float(outputs)]
+
+
+def needs_answers(case: Case) -> None:
+    """Skip a test of answers where the model gives none."""
+    if not case.writes:
+        pytest.skip(f"{case.name} answers nothing")
+
+
+def outputs(case: Case, model: Any) -> Any:
+    """Return what a model says of rows: its outputs, or where it answers nothing the losses of its evaluation."""
+    if case.writes:
+        return model.predict(case.inputs).raw_outputs
+    return model.eval_model(case.held_out, output_dir="losses").to_frame()["loss"]

