@@ -42,9 +42,9 @@ def check(args: ModelArgs, device: torch.device, *, adapter: bool) -> None:
     if (wanted or adapter) and importlib.util.find_spec("peft") is None:
         raise MissingExtraError.of("peft", "peft", "An adapter")
     if args["qlora"] and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError.of("bitsandbytes", "peft", "qlora")
+        raise MissingExtraError.of("bitsandbytes", "qlora", "qlora")
     if args["loftq_config"] and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError.of("bitsandbytes", "peft", "loftq_config")
+        raise MissingExtraError.of("bitsandbytes", "qlora", "loftq_config")
     if wanted:
         _check_fields(args)
 
