@@ -17,6 +17,9 @@ _PUBLIC = {
     "NERModel": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "RepresentationModel": "easytx.language_representation",
+    "RetrievalArgs": "easytx.retrieval",
+    "RetrievalModel": "easytx.retrieval",
     "errors": "easytx.errors",
     "global_args": "easytx.config.global_args",
     "link_model": "easytx.training.tracking_artifacts",
@@ -36,6 +39,9 @@ __all__ = [
     "NERModel",
     "QuestionAnsweringArgs",
     "QuestionAnsweringModel",
+    "RepresentationModel",
+    "RetrievalArgs",
+    "RetrievalModel",
     "__version__",
     "errors",
     "global_args",
@@ -58,8 +64,10 @@ if TYPE_CHECKING:
     from easytx.core.registry import load
     from easytx.core.sweep import sweep
     from easytx.data import samples
+    from easytx.language_representation import RepresentationModel
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
+    from easytx.retrieval import RetrievalArgs, RetrievalModel
     from easytx.training.tracking_artifacts import link_model
 
 

@@ -44,6 +44,8 @@ class CheckpointedModel:
     auto_class: ClassVar[str]
     tokenizer_options: ClassVar[Mapping[str, Any]] = {}
     may_be_new: ClassVar[bool] = False
+    # Whether a folder that any other class wrote is welcome.
+    opens_any: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -226,7 +228,8 @@ class CheckpointedModel:
         return [name for name, _ in self.model.named_parameters()]
 
     def _check_writer(self, writer: str | None) -> None:
-        if writer not in (None, type(self).__name__) and writer not in _ENCODER_ONLY:
+        welcome = self.opens_any or writer in _ENCODER_ONLY
+        if writer not in (None, type(self).__name__) and not welcome:
             raise CheckpointError(
                 f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "
                 f"Open it with easytx.load('{self._source}')."

@@ -14,6 +14,8 @@ MODEL_CLASSES = {
     "MultiLabelClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "RepresentationModel": "easytx.language_representation",
+    "RetrievalModel": "easytx.retrieval",
 }
 
 
