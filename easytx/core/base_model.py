@@ -173,9 +173,7 @@ class BaseModel(CheckpointedModel):
         from easytx.core.tracking import record_evaluation
 
         self._check_trains()
-        call = read_call(
-            "eval_model", kwargs, data=eval_data, columns=self.columns.all(), options=self.eval_options
-        )
+        call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all(), options=self.eval_options)
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames, options=call.options)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():

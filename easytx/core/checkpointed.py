@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -150,11 +150,15 @@ class CheckpointedModel:
 
     def load_tokenizer(self) -> Any:
         """Return the tokenizer, with the changes that the arguments ask for."""
+        name = self.args.tokenizer_name
+        return self.tokenizer_from(loading.resolve_name(name) if name else self.source(), self.config)
+
+    def tokenizer_from(self, name: str, config: Any) -> Any:
+        """Return the tokenizer of a folder or a hub name, for a model of this configuration."""
         args = self.args
         options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
-        if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
+        if getattr(config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
         if args.special_tokens_list:
@@ -226,6 +230,10 @@ class CheckpointedModel:
     def get_named_parameters(self) -> list[str]:
         """Return the names of all parameters, as `custom_parameter_groups` and `freeze` take them."""
         return [name for name, _ in self.model.named_parameters()]
+
+    def frozen_names(self) -> Sequence[str]:
+        """Return the beginnings of the names of parameters that are not trained."""
+        return self.args.freeze
 
     def _check_writer(self, writer: str | None) -> None:
         welcome = self.opens_any or writer in _ENCODER_ONLY

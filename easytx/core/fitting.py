@@ -122,7 +122,7 @@ class _Run:
             self.model.run_record = tracker.record()
             for callback in self.report.callbacks(evaluates=self.held_out is not None):
                 self.trainer.add_callback(callback)
-            with _frozen(network, self.args):
+            with _frozen(network, self.model):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
                 except NonFiniteLossError:
@@ -167,6 +167,7 @@ class _Run:
             loss_function=self.model.loss(),
             evaluation=self._evaluate if evaluates else None,
             save_folder=self._save,
+            read_folder=self.model.weights_in,
             keep=args.save_total_limit,
             batch_columns=self.model.batch_columns,
             parameter_groups=lambda net: parameter_groups(
@@ -261,11 +262,12 @@ def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _frozen(network: Any, args: Any) -> Iterator[None]:
+def _frozen(network: Any, model: BaseModel) -> Iterator[None]:
     """Keep parameters fixed while training, and leave them trainable again afterwards."""
+    args = model.args
     before = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     try:
-        freeze_modules(network, args.freeze)
+        freeze_modules(network, model.frozen_names())
         if args.train_custom_parameters_only:
             freeze_others(network, args.custom_parameter_groups, args.custom_layer_parameters)
         yield

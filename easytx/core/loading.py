@@ -58,10 +58,19 @@ def resolve_name(model_name: str | Path) -> str:
         return str(starter_folder())
     folder = Path(model_name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
+        check_folder(folder)
         return str(folder)
     return str(model_name)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if a folder holds no model, be it of one part or of two encoders.
+
+    Raises:
+        ModelNotFoundError: Saying what is missing.
+    """
+    if not any((folder / part / "config.json").is_file() for part in ("", "context_encoder")):
+        raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
 
 
 def starter_folder() -> Path:

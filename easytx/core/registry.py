@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from easytx.config.args_object import read_saved
-from easytx.errors import CheckpointError, ModelNotFoundError
+from easytx.core.loading import check_folder
+from easytx.errors import CheckpointError
 
 MODEL_CLASSES = {
     "ClassificationModel": "easytx.classification",
@@ -47,8 +48,7 @@ def load(folder: str | Path, **kwargs: Any) -> Any:
         from easytx.training.tracking_artifacts import fetched
 
         folder = fetched(str(folder))
-    if not (Path(folder) / "config.json").is_file():
-        raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
+    check_folder(Path(folder))
     name = read_saved(folder).get("model_class")
     if name is None:
         raise CheckpointError(

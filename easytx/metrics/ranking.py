@@ -1,8 +1,8 @@
 """How good rankings are: reciprocal rank, accuracy in the first k, recall and nDCG.
 
 The numbers are those of trec_eval (https://github.com/usnistgov/trec_eval) where it has them: `recip_rank` cut at k,
-`success_k`, `recall_k` and `ndcg_cut_k`. A ranking is given by the relevance of what was found, best first; ties are the
-caller's to break.
+`success_k`, `recall_k` and `ndcg_cut_k`. A ranking is given by the relevance of what was found, best first; ties are
+the caller's to break.
 """
 
 from __future__ import annotations

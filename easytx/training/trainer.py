@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class EasyTrainer(Trainer):
         loss_function: Replaces the model's own loss.
         evaluation: Returns the scores of the evaluation data for the model as it is.
         save_folder: Writes a model folder.
+        read_folder: Reads its weights, where it holds those of several parts.
         keep: Checkpoints to keep; None keeps all.
         batch_columns: Columns that the collator reads besides those that the model takes.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
@@ -38,6 +39,7 @@ class EasyTrainer(Trainer):
         loss_function: LossFunction | None,
         evaluation: Callable[[], dict[str, Any]] | None,
         save_folder: Callable[[Path], None],
+        read_folder: Callable[[Path], Mapping[str, torch.Tensor]] | None = None,
         keep: int | None,
         batch_columns: tuple[str, ...] = (),
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
@@ -52,6 +54,7 @@ class EasyTrainer(Trainer):
         self.loss_function = loss_function
         self.evaluation = evaluation
         self.save_folder = save_folder
+        self.read_folder = read_folder
         self.keep = keep
         self.batch_columns = batch_columns
         self.parameter_groups = parameter_groups
@@ -138,6 +141,14 @@ class EasyTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
             self.save_folder(Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        # The Trainer knows of one file of weights, or of shards of one.
+        if self.read_folder is None or any(folder.glob("model*.safetensors*")):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self.accelerator.unwrap_model(model or self.model).load_state_dict(self.read_folder(folder))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"

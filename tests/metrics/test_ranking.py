@@ -57,7 +57,9 @@ def _random_case(seed: int) -> tuple[list[list[str]], list[dict[str, float]]]:
     for _ in range(30):
         documents = [f"d{number}" for number in range(chance.randint(1, 40))]
         found.append(chance.sample(documents, chance.randint(1, len(documents))))
-        relevant.append({name: chance.randint(1, 3) for name in chance.sample(documents, chance.randint(1, len(found[-1])))})
+        relevant.append(
+            {name: chance.randint(1, 3) for name in chance.sample(documents, chance.randint(1, len(found[-1])))}
+        )
     return found, relevant
 
 
