@@ -69,7 +69,8 @@ def recall_at_k(relevance: np.ndarray, k: int, relevant: np.ndarray) -> np.ndarr
         relevant: How many relevant items there are for each query, found or not, of shape (queries,).
     """
     hits = (np.asarray(relevance)[:, :k] > 0).sum(axis=1)
-    return np.divide(hits, relevant, out=np.zeros(len(hits)), where=np.asarray(relevant) > 0)
+    shares: np.ndarray = np.divide(hits, relevant, out=np.zeros(len(hits)), where=np.asarray(relevant) > 0)
+    return shares
 
 
 def ndcg_at_k(relevance: np.ndarray, k: int, gains: Sequence[Sequence[float]]) -> np.ndarray:
@@ -85,7 +86,8 @@ def ndcg_at_k(relevance: np.ndarray, k: int, gains: Sequence[Sequence[float]]) -
     values = np.asarray(relevance, dtype=float)[:, :k]
     found = values @ _discounts(values.shape[1])
     best = np.array([_ideal(row, k) for row in gains])
-    return np.divide(found, best, out=np.zeros(len(found)), where=best > 0)
+    shares: np.ndarray = np.divide(found, best, out=np.zeros(len(found)), where=best > 0)
+    return shares
 
 
 def ranking_scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ def _similarities(queries: np.ndarray, vectors: np.ndarray, device: torch.device
         yield start, ours @ torch.from_numpy(vectors[start : start + _BLOCK]).to(device).T
 
 
-def _faiss_index(vectors: np.ndarray, kind: str) -> object:
+def _faiss_index(vectors: np.ndarray, kind: str) -> Any:
     import faiss
 
     try:

@@ -27,8 +27,11 @@ def with_negatives(queries: pd.DataFrame, found: Sequence[Sequence[str]], number
     if short:
         warn_user(f"{counted(short, 'query')} of {len(rows)} got fewer than {counted(number, 'hard negative')}.")
     names = ["hard_negative", *(f"hard_negative_{place}" for place in range(2, number + 1))]
-    filled = [[*row, *[None] * (number - len(row))] for row in rows]
-    return queries.assign(**{name: [row[place] for row in filled] for place, name in enumerate(names)})
+    columns = {
+        name: pd.Series([row[place] if place < len(row) else None for row in rows], dtype=object).array
+        for place, name in enumerate(names)
+    }
+    return queries.assign(**columns)
 
 
 def write_negatives(frame: pd.DataFrame, folder: str | Path) -> Path:

@@ -147,10 +147,8 @@ class RetrievalEvaluation(_Evaluation):
             {f"mrr_at_{k}": mrr_at_k(relevance, k) for k in CUTS},
             relevance,
         )
-        hits = relevance.any(axis=1)
-        ranks = pd.array(np.where(hits, relevance.argmax(axis=1) + 1, 0), dtype="Int64")
-        ranks[~hits] = pd.NA
-        self.frame = found.frame(data).assign(rank=ranks)
+        ranks = pd.Series(relevance.argmax(axis=1) + 1, dtype="Int64").where(relevance.any(axis=1))
+        self.frame = found.frame(data).assign(rank=ranks.array)
         return self
 
     def to_frame(self) -> pd.DataFrame:
