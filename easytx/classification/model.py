@@ -15,9 +15,9 @@ from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
 from easytx.classification.data import Answers
 from easytx.classification.judging import judged
+from easytx.classification.reranking import RerankingModel
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
-from easytx.core.labelled import LabelledModel
 from easytx.core.results import EvalResult, Prediction
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.labels import LabelMap
@@ -29,7 +29,7 @@ from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
 
 
-class ClassificationModel(LabelledModel):
+class ClassificationModel(RerankingModel):
     """Classify texts or pairs of texts; with `args.regression`, predict a number for each.
 
     Example:
@@ -103,7 +103,8 @@ class ClassificationModel(LabelledModel):
             own = regression_scores(truth, predicted)
         else:
             own = classification_scores(truth, answers.logits, predictions=predicted)
-        return {**own, **custom_scores(metrics, truth, predicted, answers.logits)}
+        ranked = self.scores_of_ranking(answers, truth, data.frame)
+        return {**own, **ranked, **custom_scores(metrics, truth, predicted, answers.logits)}
 
     def answer_labels(self, answers: Answers) -> Any:
         """Return the answers as the user's own labels: an array for whole numbers from 0, else a list."""

@@ -147,7 +147,7 @@ class RetrievalEvaluation(_Evaluation):
             {f"mrr_at_{k}": mrr_at_k(relevance, k) for k in CUTS},
             relevance,
         )
-        ranks = pd.Series(relevance.argmax(axis=1) + 1, dtype="Int64").where(relevance.any(axis=1))
+        ranks = pd.Series(relevance.argmax(axis=1) + 1, dtype="Int64").where(pd.Series(relevance.any(axis=1)))
         self.frame = found.frame(data).assign(rank=ranks.array)
         return self
 

@@ -27,6 +27,7 @@ CLASSES = {
     "MultiLabelClassificationArgs": "easytx.classification",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
+    "RetrievalArgs": "easytx.retrieval",
 }
 
 

@@ -57,6 +57,13 @@ def _words(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
+def _searched(rows: int, seed: int) -> pd.DataFrame:
+    """Return questions with the passages that answer them."""
+    frame = _questions(rows, seed)
+    queries = [f"{question} Say it to {seed}." for question in frame["question"]]
+    return pd.DataFrame({"query_text": queries, "gold_passage": frame["context"]})
+
+
 def _questions(rows: int, seed: int) -> pd.DataFrame:
     chance = random.Random(seed)
     records = []
@@ -85,6 +92,9 @@ class Case:
         answers: The fields of what `eval_model` returns.
         args: Arguments besides those of all rows of the table.
         given: Further arguments of the constructor.
+        predicted: The fields of what `predict` returns.
+        parts: The folders of a model folder that transformers opens, each a part of the network.
+        parameter: A parameter of the head, or else any.
     """
 
     name: str
@@ -98,6 +108,9 @@ class Case:
     answers: tuple[str, ...] = ("result", "model_outputs", "wrong_predictions")
     args: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
+    predicted: tuple[str, ...] = ("predictions", "raw_outputs")
+    parts: tuple[str, ...] = ("",)
+    parameter: str = "classifier.bias"
 
     @property
     def train(self) -> pd.DataFrame:
@@ -217,6 +230,33 @@ CASES = [
         "['id', 'question', 'context']. Add or rename what is missing.",
         key=("question", "question"),
         answers=("result", "texts"),
+        parameter="qa_outputs.bias",
+    ),
+    Case(
+        name="retrieval",
+        package="easytx.retrieval",
+        class_name="RetrievalModel",
+        frame=_searched,
+        without_labels=_column("query_text"),
+        label="gold_passage",
+        missing="train_df needs the columns ['query_text', 'gold_passage'], but has ['query_text']. "
+        "Rename columns, or name yours with gold_passage_column=....",
+        key=("query_text", "query_text"),
+        # What evaluation searches, so that prediction has the same answers.
+        given={"prediction_passages": _searched(9, 1)["gold_passage"].tolist()},
+        answers=(
+            "result",
+            "doc_ids",
+            "doc_vectors",
+            "doc_dicts",
+            "top_k_accuracy_each_query",
+            "recall_at_k_each_query",
+            "mrr_each_query_dict",
+            "relevance_list",
+        ),
+        predicted=("passages", "doc_ids", "doc_vectors", "doc_dicts"),
+        parts=("query_encoder", "context_encoder"),
+        parameter="query_encoder.embeddings.LayerNorm.bias",
     ),
 ]
 

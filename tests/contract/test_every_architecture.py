@@ -12,7 +12,7 @@ from easytx.testing import ARCHITECTURES, tiny_checkpoint
 
 from .conftest import CASES, Case, numbers
 
-TASKS = [case for case in CASES if case.name in {"classification", "pairs", "ner", "question_answering"}]
+TASKS = [case for case in CASES if case.name in {"classification", "pairs", "ner", "question_answering", "retrieval"}]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

@@ -79,17 +79,19 @@ def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, ope
 
 def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained) -> None:
     model = trained.model
-    tokenizer = transformers.AutoTokenizer.from_pretrained(trained.folder)
-    network = getattr(transformers, model.auto_class).from_pretrained(trained.folder)
-    texts = ["the film was good", "a dull book and the worst song of all, terrible"]
-    inputs = tokenizer(texts, padding=True, return_tensors="pt")
-    assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
-    with torch.no_grad():
-        expected, found = model.model(**inputs), network(**inputs)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        torch.testing.assert_close(found[name], expected[name])
-    assert network.config.id2label == model.config.id2label
+    for part in trained.case.parts:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(trained.folder / part)
+        network = getattr(transformers, model.auto_class).from_pretrained(trained.folder / part)
+        ours = getattr(model.model, part) if part else model.model
+        texts = ["the film was good", "a dull book and the worst song of all, terrible"]
+        inputs = tokenizer(texts, padding=True, return_tensors="pt")
+        assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
+        with torch.no_grad():
+            expected, found = ours(**inputs), network(**inputs)
+        assert expected.keys() == found.keys()
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name])
+        assert network.config.id2label == ours.config.id2label
 
 
 def test_a_model_folder_holds_no_pickle(trained: Trained) -> None:
@@ -97,7 +99,11 @@ def test_a_model_folder_holds_no_pickle(trained: Trained) -> None:
     assert len(checkpoints) == 1
     for folder in (trained.folder, trained.folder / "best_model", *checkpoints):
         names = {path.name for path in folder.iterdir() if path.is_file()}
-        assert {"config.json", "model.safetensors", "model_args.json", "tokenizer.json", "README.md"} <= names
+        assert {"config.json", "model_args.json", "README.md"} <= names
+        for part in trained.case.parts:
+            inside = {path.name for path in (folder / part).iterdir() if path.is_file()}
+            assert {"config.json", "model.safetensors", "tokenizer.json"} <= inside
+            names |= inside
         pickles = {name for name in names if Path(name).suffix in PICKLES}
         assert pickles == (RESUMABLE if folder in checkpoints else set())
 
@@ -118,11 +124,14 @@ def test_the_state_of_a_checkpoint_loads_without_unpickling_code(trained: Traine
 def test_return_values_unpack(trained: Trained) -> None:
     global_step, details = trained.details
     evaluation = trained.model.eval_model(trained.case.held_out)
-    predictions, raw_outputs = trained.model.predict(trained.case.inputs)
+    prediction = trained.model.predict(trained.case.inputs)
+    predictions, raw_outputs = prediction.predictions, prediction.raw_outputs
     assert isinstance(global_step, int)
     assert details["global_step"][-1] == global_step
     assert evaluation._fields == trained.case.answers
     assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
+    assert prediction._fields == trained.case.predicted
+    assert tuple(map(str, prediction)) == tuple(str(getattr(prediction, name)) for name in trained.case.predicted)
     assert trained.model.results == evaluation.result
     assert len(predictions) == len(raw_outputs) == len(trained.case.inputs)
     assert len(trained.details.to_frame()) == len(details["global_step"]) == 2
@@ -188,12 +197,10 @@ def test_what_the_caller_gave_stays_as_it_was(case: Case, checkpoint: Path) -> N
     train, held_out, inputs = case.train, case.held_out, case.inputs
     values = {
         "manual_seed": SEED,
-        "custom_parameter_groups": [{"params": ["classifier.bias"], "lr": 1e-2}],
+        "custom_parameter_groups": [{"params": [case.parameter], "lr": 1e-2}],
         "trainer_kwargs": {"dataloader_drop_last": False},
         **case.args,
     }
-    if case.class_name == "QuestionAnsweringModel":
-        values["custom_parameter_groups"] = [{"params": ["qa_outputs.bias"], "lr": 1e-2}]
     for args in (values, case.model_class().args_class(**values)):
         more = {"evaluate_during_training": True, "silent": True, "max_seq_length": 64, "overwrite_output_dir": True}
         given = (train, held_out, inputs, args, more, case.given)
@@ -226,7 +233,8 @@ def test_files_go_where_output_dir_says(case: Case, checkpoint: Path, tmp_path: 
     folder = tmp_path / "there"
     assert {path.name for path in folder.iterdir()} == {"training", "evaluation"}
     assert {path.name for path in (folder / "evaluation").iterdir()} >= RESULTS
-    assert (folder / "training" / "best_model" / "model.safetensors").is_file()
+    for part in case.parts:
+        assert (folder / "training" / "best_model" / part / "model.safetensors").is_file()
     assert (folder / "training" / "training_progress_scores.csv").is_file()
     assert not RESULTS & {path.name for path in (folder / "training").iterdir()}
 
