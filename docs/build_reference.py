@@ -16,6 +16,7 @@ from easytx.config.model_args import ModelArgs
 from easytx.config.renamed import RENAMED
 from easytx.ner.args import NERArgs
 from easytx.question_answering.args import QuestionAnsweringArgs
+from easytx.retrieval.args import RetrievalArgs
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
 
@@ -39,6 +40,7 @@ TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     MultiLabelClassificationArgs: ("multi-label-args", "MultiLabelClassificationModel", "multi-label"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
+    RetrievalArgs: ("retrieval-args", "RetrievalModel", "retrieval"),
 }
 
 # Defaults that differ from machine to machine.

@@ -21,7 +21,8 @@ def _id(path: Path) -> str:
 
 
 def test_there_is_a_notebook_for_every_class() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["classification", "multi_label", "ner", "question_answering"]
+    names = ["classification", "multi_label", "ner", "question_answering", "representation", "retrieval"]
+    assert [path.stem for path in NOTEBOOKS] == names
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_id)
