@@ -51,10 +51,14 @@ def retrieval_loss(args: ModelArgs) -> LossFunction:
     Raises:
         ArgumentError: If they include none.
     """
-    scale = scale_of(args)
+    scale, smoothing = scale_of(args), args.label_smoothing_factor
     skips = args["skip_hard_negatives_for_nll"] or args["include_hard_negatives_for_triplets_only"]
     parts: list[tuple[bool, float, Part]] = [
-        (args["include_nll_loss"], args["nll_lambda"], lambda s, kind, _: nll(s * scale, kind, skips=skips)),
+        (
+            args["include_nll_loss"],
+            args["nll_lambda"],
+            lambda s, kind, _: nll(s * scale, kind, skips=skips, smoothing=smoothing),
+        ),
         (args["include_triplet_loss"], args["triplet_lambda"], lambda s, k, _: triplet(s, k, args["triplet_margin"])),
         (args["include_margin_mse_loss"], args["margin_mse_lambda"], margin_mse),
         (args["mse_loss"], 1.0, lambda s, _, teacher: mse(s, teacher)),
@@ -71,12 +75,24 @@ def retrieval_loss(args: ModelArgs) -> LossFunction:
     return loss
 
 
-def nll(scores: torch.Tensor, kind: torch.Tensor, *, skips: bool = False) -> torch.Tensor:
-    """Return the mean cross entropy of each query's passage among all passages of the batch."""
+def nll(scores: torch.Tensor, kind: torch.Tensor, *, skips: bool = False, smoothing: float = 0.0) -> torch.Tensor:
+    """Return the mean cross entropy of each query's passage among all passages of the batch.
+
+    Args:
+        scores: Of shape (queries, passages).
+        kind: What each passage is to each query.
+        skips: Whether hard negatives are left out.
+        smoothing: Share of the probability that is spread over all passages.
+    """
     left_out = kind == SAME
     if skips:
         left_out = left_out | (kind == OWN_NEGATIVE) | (kind == OTHER_NEGATIVE)
-    return functional.cross_entropy(scores.masked_fill(left_out, -torch.inf), (kind == GOLD).int().argmax(dim=1))
+    surprises = -functional.log_softmax(scores.masked_fill(left_out, -torch.inf), dim=1)
+    lost = _of_gold(surprises, kind).squeeze(1)
+    if smoothing > 0:
+        spread = surprises.masked_fill(left_out, 0.0).sum(dim=1) / (~left_out).sum(dim=1)
+        lost = (1 - smoothing) * lost + smoothing * spread
+    return lost.mean()
 
 
 def triplet(scores: torch.Tensor, kind: torch.Tensor, margin: float) -> torch.Tensor:

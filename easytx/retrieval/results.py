@@ -56,7 +56,7 @@ class Found:
     def frame(self, data: TaskData) -> pd.DataFrame:
         """Return the caller's rows with the best passage, its id and its similarity."""
         best = [texts[0] for texts in self.texts()]
-        return data.frame.assign(prediction=best, id=self.ids()[:, 0], score=self.scores[:, 0])
+        return data.frame.assign(prediction=best, doc_id=self.ids()[:, 0], score=self.scores[:, 0])
 
 
 class _Prediction(NamedTuple):
@@ -98,14 +98,14 @@ class RetrievalPrediction(_Prediction):
         return self.frame.copy()
 
     def hits(self) -> pd.DataFrame:
-        """Return one row per passage found: query_text, rank (from 1), passage, id and score."""
+        """Return one row per passage found: query_text, rank (from 1), passage, doc_id and score."""
         number = self.scores.shape[1]
         return pd.DataFrame(
             {
                 "query_text": np.repeat(self.frame["query_text"].to_numpy(dtype=object), number),
                 "rank": np.tile(np.arange(1, number + 1), len(self.frame)),
                 "passage": [text for texts in self.passages for text in texts],
-                "id": self.doc_ids.ravel(),
+                "doc_id": self.doc_ids.ravel(),
                 "score": self.scores.ravel(),
             },
             index=self.frame.index.repeat(number),

@@ -33,6 +33,13 @@ def test_the_same_passage_in_another_row_is_no_negative() -> None:
     assert float(nll(SCORES, kind)) == pytest.approx((_surprise(2.0, 0.5) + _surprise(3.0, 1.0)) / 2)
 
 
+def test_smoothing_spreads_probability_over_what_counts() -> None:
+    kind = torch.tensor([[1.0, -1.0, 2.0], [-1.0, 1.0, 3.0]])
+    first = 0.9 * _surprise(2.0, 0.5) + 0.1 * (_surprise(2.0, 0.5) + _surprise(0.5, 2.0)) / 2
+    second = 0.9 * _surprise(3.0, 1.0) + 0.1 * (_surprise(3.0, 1.0) + _surprise(1.0, 3.0)) / 2
+    assert float(nll(SCORES, kind, smoothing=0.1)) == pytest.approx((first + second) / 2)
+
+
 def test_triplet_asks_for_a_margin_over_hard_negatives() -> None:
     assert float(triplet(SCORES, KIND, 1.0)) == 0.0
     assert float(triplet(SCORES, KIND, 2.0)) == pytest.approx(0.5)
