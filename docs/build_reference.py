@@ -22,6 +22,7 @@ from easytx.language_generation.args import LanguageGenerationArgs
 from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.ner.args import NERArgs
 from easytx.question_answering.args import QuestionAnsweringArgs
+from easytx.retrieval.args import RetrievalArgs
 from easytx.seq2seq.args import Seq2SeqArgs
 from easytx.t5.args import T5Args
 
@@ -50,6 +51,7 @@ TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     LanguageModelingArgs: ("language-modeling-args", "LanguageModelingModel", "language-modeling"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
+    RetrievalArgs: ("retrieval-args", "RetrievalModel", "retrieval"),
     Seq2SeqArgs: ("seq2seq-args", "Seq2SeqModel", "seq2seq"),
     T5Args: ("t5-args", "T5Model", "t5"),
 }

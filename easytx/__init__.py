@@ -26,6 +26,9 @@ _PUBLIC = {
     "NERModel": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "RepresentationModel": "easytx.language_representation",
+    "RetrievalArgs": "easytx.retrieval",
+    "RetrievalModel": "easytx.retrieval",
     "Seq2SeqArgs": "easytx.seq2seq",
     "Seq2SeqModel": "easytx.seq2seq",
     "T5Args": "easytx.t5",
@@ -56,6 +59,9 @@ __all__ = [
     "NERModel",
     "QuestionAnsweringArgs",
     "QuestionAnsweringModel",
+    "RepresentationModel",
+    "RetrievalArgs",
+    "RetrievalModel",
     "Seq2SeqArgs",
     "Seq2SeqModel",
     "T5Args",
@@ -87,8 +93,10 @@ if TYPE_CHECKING:
     from easytx.data import samples
     from easytx.language_generation import LanguageGenerationArgs, LanguageGenerationModel
     from easytx.language_modeling import LanguageModelingArgs, LanguageModelingModel
+    from easytx.language_representation import RepresentationModel
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
+    from easytx.retrieval import RetrievalArgs, RetrievalModel
     from easytx.seq2seq import Seq2SeqArgs, Seq2SeqModel
     from easytx.t5 import T5Args, T5Model
     from easytx.training.tracking_artifacts import link_model

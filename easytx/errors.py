@@ -9,7 +9,8 @@ EasytxError
 ├── OutputDirError       (ValueError)       writing there would overwrite something
 ├── DeviceError          (ValueError)       the device asked for is not there
 ├── MissingExtraError    (ImportError)      an optional dependency is not installed
-└── NonFiniteLossError   (ArithmeticError)  training diverged
+├── NonFiniteLossError   (ArithmeticError)  training diverged
+└── UnsupportedError     (NotImplementedError)  the class does not do this
 
 Each is also the builtin exception a caller would expect, so `except ValueError` keeps working.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "ModelNotFoundError",
     "NonFiniteLossError",
     "OutputDirError",
+    "UnsupportedError",
 ]
 
 
@@ -73,3 +75,7 @@ class MissingExtraError(EasytxError, ImportError):
 
 class NonFiniteLossError(EasytxError, ArithmeticError):
     """The loss became NaN or infinite."""
+
+
+class UnsupportedError(EasytxError, NotImplementedError):
+    """The class does not do this, such as training where it only predicts."""

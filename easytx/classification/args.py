@@ -7,7 +7,7 @@ from typing import Any
 from easytx.config.fields import arg, arguments
 from easytx.config.model_args import ModelArgs
 
-_RERANKING = "re-ranking is part of retrieval"
+_RERANKING = "rerank scores each passage by itself"
 
 
 @arguments
@@ -32,7 +32,9 @@ class ClassificationArgs(ModelArgs):
     lazy_text_a_column: int | None = arg(default=None, help="Position of the first text of a pair.", low=0)
     lazy_text_b_column: int | None = arg(default=None, help="Position of the second text of a pair.", low=0)
     lazy_labels_column: int = arg(default=1, help="Position of the label with lazy_loading.", low=0)
-    as_reranker: bool = arg(default=False, help="Score queries against passages.", no_effect=_RERANKING)
+    as_reranker: bool = arg(
+        default=False, help="Rows are a query_text and a passage: eval_model scores the ranking per query too."
+    )
     pairwise_reranking_format: str = arg(default="repeat_query", help="How pairs are written.", no_effect=_RERANKING)
     tourney_mode: bool = arg(default=False, help="Compare passages in rounds.", no_effect=_RERANKING)
 

@@ -15,10 +15,10 @@ from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
 from easytx.classification.data import Answers
 from easytx.classification.judging import judged
+from easytx.classification.reranking import RerankingModel
 from easytx.classification.results import prediction
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
-from easytx.core.labelled import LabelledModel
 from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.labels import LabelMap
@@ -30,7 +30,7 @@ from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
 
 
-class ClassificationModel(LabelledModel):
+class ClassificationModel(RerankingModel):
     """Classify texts or pairs of texts; with `args.regression`, predict a number for each.
 
     Example:
@@ -58,10 +58,8 @@ class ClassificationModel(LabelledModel):
     ) -> None:
         """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
         tokenizer = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
-        device: dict[str, Any] = {"use_cuda": use_cuda, "cuda_device": cuda_device}
-        super().__init__(
-            model_type, model_name, num_labels=num_labels, weight=weight, args=args, **tokenizer, **device, **kwargs
-        )
+        given: dict[str, Any] = {"weight": weight, "args": args, "use_cuda": use_cuda, "cuda_device": cuda_device}
+        super().__init__(model_type, model_name, num_labels=num_labels, **tokenizer, **given, **kwargs)
         if self.args["regression"]:
             self.labels, self.num_labels = None, 1
 
@@ -104,7 +102,8 @@ class ClassificationModel(LabelledModel):
             own = regression_scores(truth, predicted)
         else:
             own = classification_scores(truth, answers.logits, predictions=predicted)
-        return {**own, **custom_scores(metrics, truth, predicted, answers.logits)}
+        ranked = self.scores_of_ranking(answers, truth, data.frame)
+        return {**own, **ranked, **custom_scores(metrics, truth, predicted, answers.logits)}
 
     def answer_labels(self, answers: Answers) -> Any:
         """Return the answers as the user's own labels: an array for whole numbers from 0, else a list."""

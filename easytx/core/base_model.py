@@ -13,6 +13,7 @@ from easytx.core.checkpointed import CheckpointedModel
 from easytx.core.results import TrainResult
 from easytx.data.checks import warn_about_truncation
 from easytx.data.frames import Columns, as_frame, as_texts
+from easytx.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,8 @@ class BaseModel(CheckpointedModel):
     data_options: ClassVar[tuple[str, ...]] = ()
     train_options: ClassVar[tuple[str, ...]] = ()
     eval_options: ClassVar[tuple[str, ...]] = ()
+    # What to use instead for training, of a class that only predicts.
+    only_predicts: ClassVar[str] = ""
     # Columns of a dataset that the collator reads besides those that the network takes.
     batch_columns: ClassVar[tuple[str, ...]] = ()
     # Whether a token's label is the next token, as in causal language models.
@@ -123,9 +126,11 @@ class BaseModel(CheckpointedModel):
             DataError: If something is wrong with the rows.
             OutputDirError: If the folder is not empty and `overwrite_output_dir` is not set.
             NonFiniteLossError: If training diverges.
+            UnsupportedError: If the class only predicts.
         """
         from easytx.core.fitting import fit
 
+        self._check_trains()
         call = read_call(
             "train_model",
             kwargs,
@@ -166,14 +171,16 @@ class BaseModel(CheckpointedModel):
             verbose: False shows no bar.
             silent: True shows no bar.
             wandb_log: False keeps the scores from the tracker's run.
-            **kwargs: Custom metrics and column names as for `train_model`.
+            **kwargs: Custom metrics and column names as for `train_model`, and the task's `eval_options`.
 
         Raises:
             DataError: If something is wrong with the rows.
+            UnsupportedError: If the class only predicts.
         """
         from easytx.core.running import is_main_process
         from easytx.core.tracking import record_evaluation
 
+        self._check_trains()
         options = (*self.data_options, *self.eval_options)
         call = read_call(
             "eval_model", kwargs, data=eval_data, columns=self.columns.all(), options=options, output_dir=output_dir
@@ -264,7 +271,8 @@ class BaseModel(CheckpointedModel):
         dataset = self.cached(
             lambda: encode(self.tokenizer, *texts, max_length=length, overlap=overlap), split, *texts, overlap
         )
-        remedy = "Set sliding_window=True to read all of them, or a higher max_seq_length."
+        windows = "sliding_window=True to read all of them, or " if "sliding_window" in self.args else ""
+        remedy = f"Set {windows}a higher max_seq_length."
         warn_about_truncation(truncated_rows(dataset), len(texts[0]), length, name=name, remedy=remedy)
         return dataset
 
@@ -284,3 +292,7 @@ class BaseModel(CheckpointedModel):
             return make()
         name = fingerprint(self.tokenizer, args.max_seq_length, type(self).__name__, *made_from)
         return kept(args.cache_dir, f"{split}-{name}", make)
+
+    def _check_trains(self) -> None:
+        if self.only_predicts:
+            raise UnsupportedError(f"{type(self).__name__} only predicts. {self.only_predicts}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +44,8 @@ class CheckpointedModel:
     auto_class: ClassVar[str]
     tokenizer_options: ClassVar[Mapping[str, Any]] = {}
     may_be_new: ClassVar[bool] = False
+    # Whether a folder that any other class wrote is welcome.
+    opens_any: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -161,11 +163,17 @@ class CheckpointedModel:
 
     def load_tokenizer(self) -> Any:
         """Return the tokenizer, with the changes that the arguments ask for."""
+        name = self.args.tokenizer_name
+        return self.tokenizer_from(
+            loading.resolve_tokenizer(name) if name else self.tokenizer_source(), self.text_config
+        )
+
+    def tokenizer_from(self, name: str, config: Any) -> Any:
+        """Return the tokenizer of a folder or a hub name, for a model of this configuration."""
         args = self.args
         options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_tokenizer(args.tokenizer_name) if args.tokenizer_name else self.tokenizer_source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
-        if getattr(self.text_config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
+        if getattr(config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
         if args.special_tokens_list:
@@ -270,8 +278,13 @@ class CheckpointedModel:
         """Return the names of all parameters, as `custom_parameter_groups` and `freeze` take them."""
         return [name for name, _ in self.model.named_parameters()]
 
+    def frozen_names(self) -> Sequence[str]:
+        """Return the beginnings of the names of parameters that are not trained."""
+        return self.args.freeze
+
     def _check_writer(self, writer: str | None) -> None:
-        if writer not in (None, type(self).__name__) and writer not in _ENCODER_ONLY:
+        welcome = self.opens_any or writer in _ENCODER_ONLY
+        if writer not in (None, type(self).__name__) and not welcome:
             raise CheckpointError(
                 f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "
                 f"Open it with easytx.load('{self._source}')."

@@ -142,7 +142,7 @@ class _Run:
             self.model.run_record = tracker.record()
             for callback in self.report.callbacks(evaluates=self.held_out is not None):
                 self.trainer.add_callback(callback)
-            with _frozen(network, self.args):
+            with _frozen(network, self.model):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
                 except NonFiniteLossError:
@@ -284,11 +284,12 @@ def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _frozen(network: Any, args: Any) -> Iterator[None]:
+def _frozen(network: Any, model: BaseModel) -> Iterator[None]:
     """Keep parameters fixed while training, and leave them trainable again afterwards."""
+    args = model.args
     before = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     try:
-        freeze_modules(network, args.freeze)
+        freeze_modules(network, model.frozen_names())
         if args.train_custom_parameters_only:
             freeze_others(network, args.custom_parameter_groups, args.custom_layer_parameters)
         yield

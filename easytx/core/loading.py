@@ -82,8 +82,9 @@ def resolve_tokenizer(name: str | Path) -> str:
 
 
 def holds_model(folder: str | Path) -> bool:
-    """Tell whether a folder holds a model, or an adapter for one."""
-    return any((Path(folder) / name).is_file() for name in ("config.json", "adapter_config.json"))
+    """Tell whether a folder holds a model, an adapter for one, or two encoders."""
+    names = ("config.json", "adapter_config.json", "context_encoder/config.json")
+    return any((Path(folder) / name).is_file() for name in names)
 
 
 def adapter_base(folder: str | Path | None) -> str | None:

@@ -18,6 +18,8 @@ MODEL_CLASSES = {
     "MultiModalClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "RepresentationModel": "easytx.language_representation",
+    "RetrievalModel": "easytx.retrieval",
     "Seq2SeqModel": "easytx.seq2seq",
     "T5Model": "easytx.t5",
 }

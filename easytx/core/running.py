@@ -12,11 +12,13 @@ from datasets import Dataset
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
 from easytx.training.generation import generate, prompt_collator
-from easytx.training.inference import Outputs, Reduce, run
+from easytx.training.inference import Collator, Outputs, Reduce, run
 from easytx.training.precision import threads
 from easytx.training.quantise import dynamically_quantised
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from easytx.core.base_model import BaseModel
 
 # Tokens per inference batch at which a device is busy and its caches are still used well.
@@ -35,7 +37,7 @@ def token_budget(args: ModelArgs, device_type: str, vocabulary: int = 1) -> int:
 
     Args:
         args: For `eval_batch_size` and `max_seq_length`.
-        device_type: Such as "cpu".
+        device_type: Such as "cpu" or "cuda".
         vocabulary: Logits of a token, where all of them are computed.
     """
     wanted = args.eval_batch_size * args.max_seq_length
@@ -62,20 +64,55 @@ def run_model(
         reduce: What to keep of the model's output, in place of the class's own choice.
         budget: Tokens of a batch at most; None for `token_budget`.
     """
-    quantises = quantised(model)
+    return run_network(
+        model,
+        model.model,
+        data.dataset,
+        collator=model.collator(),
+        reduce=reduce or model.reduce,
+        show=show,
+        budget=budget,
+        batch_columns=model.batch_columns,
+        shifts_labels=model.shifts_labels,
+        loss_function=model.loss() if data.labelled else None,
+    )
+
+
+def run_network(
+    model: BaseModel,
+    network: torch.nn.Module,
+    dataset: Dataset,
+    *,
+    collator: Collator,
+    reduce: Reduce,
+    show: bool,
+    budget: int | None = None,
+    **options: Any,
+) -> Outputs:
+    """Return what a network, the whole of a model or a part of it, says about features.
+
+    Args:
+        model: What the network belongs to: its arguments, device and precision count.
+        network: On the model's device.
+        dataset: The features.
+        collator: Makes batches of them.
+        reduce: Keeps of an output what the answer needs.
+        show: Whether there is a bar, for more than a few features.
+        budget: Tokens of a batch at most; None for `token_budget`.
+        **options: As for `inference.run`.
+    """
+    in_int8 = quantised(model)
     with threads(model.args.thread_count):
         return run(
-            dynamically_quantised(model.model) if quantises else model.model,
-            data.dataset,
-            model.collator(),
-            reduce=reduce or model.reduce,
+            dynamically_quantised(network) if in_int8 else network,
+            dataset,
+            collator,
+            reduce=reduce,
             device=model.device,
-            dtype=None if quantises else model.precision(),
+            dtype=None if in_int8 else model.precision(),
             token_budget=budget or token_budget(model.args, model.device.type),
-            batch_columns=model.batch_columns,
-            shifts_labels=model.shifts_labels,
-            loss_function=model.loss() if data.labelled else None,
-            progress=progress_bar(len(data.dataset), show=show),
+            progress=progress_bar(len(dataset), show=show),
+            **options,
         )
 
 

@@ -46,6 +46,8 @@ REFERENCE = {
     "multi30k": {"bleu": 90.0},
     # The most frequent answer to each question, which is all that a text alone can know.
     "easy_vqa": {"text_alone": 0.667},
+    "stsb_vectors": {"spearman": 0.867},
+    "squad_retrieval": {},
 }
 
 Scores = dict[str, float]
@@ -356,6 +358,79 @@ def multi30k(seed: int, folder: str) -> Scores:
     return {name: result[name] for name in ("bleu", "exact_match")}
 
 
+def stsb_vectors(_seed: int, _folder: str) -> Scores:
+    """Similarities of vectors as the checkpoint gives them, without training."""
+    from scipy.stats import spearmanr
+
+    from easytx import RepresentationModel
+
+    _, held_out = frames("stsb", {})
+    model = RepresentationModel("starter", args={"silent": True})
+    first, second = (
+        model.encode_sentences(held_out[name], "mean", normalize=True) for name in ("sentence1", "sentence2")
+    )
+    return {"spearman": float(spearmanr(held_out["score"], (first * second).sum(axis=1))[0])}
+
+
+def questions(name: str, *, once: bool = False) -> pd.DataFrame:
+    """Return the questions of a file of SQuAD with their paragraphs; with `once`, one question of each paragraph."""
+    with gzip.open(DATA / "squad" / f"{name}.json.gz", "rt", encoding="utf-8") as file:
+        articles = json.load(file)["data"]
+    frame = pd.DataFrame(
+        [(qa["question"], part["context"]) for a in articles for part in a["paragraphs"] for qa in part["qas"]],
+        columns=["query_text", "gold_passage"],
+    )
+    return frame.drop_duplicates("gold_passage" if once else ["query_text", "gold_passage"], ignore_index=True)
+
+
+def hand_written_recall(frame: pd.DataFrame, *, at: int, max_length: int) -> float:
+    """Recall of the starter checkpoint by a mean over tokens and a dot product, with torch and transformers alone."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from easytx.core.loading import resolve_name
+
+    name = resolve_name("starter")
+    tokenizer, network = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name).eval()
+
+    def vectors(texts: list[str]) -> torch.Tensor:
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(texts), 16):
+                batch = tokenizer(
+                    texts[start : start + 16], padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+                )
+                mask = batch["attention_mask"].unsqueeze(-1)
+                parts.append((network(**batch).last_hidden_state * mask).sum(1) / mask.sum(1))
+        return torch.cat(parts)
+
+    passages = frame["gold_passage"].drop_duplicates().tolist()
+    place = {text: number for number, text in enumerate(passages)}
+    found = (vectors(frame["query_text"].tolist()) @ vectors(passages).T).topk(at, dim=1).indices
+    own = torch.tensor([place[text] for text in frame["gold_passage"]]).unsqueeze(1)
+    return float((found == own).any(dim=1).float().mean())
+
+
+def squad_retrieval(seed: int, folder: str) -> Scores:
+    """Question to paragraph: without training, beside the same by hand, and after an epoch on other articles."""
+    from easytx import RetrievalModel
+
+    held_out = questions("squad_v1_dev_sample")
+    train = pd.concat([questions(f"squad_v1_train_{kind}4k", once=True) for kind in ("", "detok_")], ignore_index=True)
+    args = {**RECIPE, "learning_rate": 2e-5, "train_batch_size": 32, "max_seq_length": 256, "manual_seed": seed}
+    model = RetrievalModel("starter", args=args)
+    before = model.eval_model(held_out, output_dir=folder).result
+    model.train_model(train, output_dir=folder)
+    after = model.eval_model(held_out, output_dir=folder).result
+    by_hand = hand_written_recall(held_out, at=10, max_length=256)
+    names = ("recall_at_10", "mrr_at_10")
+    return {
+        **{f"{name} before": before[name] for name in names},
+        **{f"{name} after": after[name] for name in names},
+        "recall_at_10 by hand": by_hand,
+    }
+
+
 SETS: dict[str, Callable[[int, str], Scores]] = {
     "mrpc": mrpc,
     "sst2": sst2,
@@ -367,6 +442,8 @@ SETS: dict[str, Callable[[int, str], Scores]] = {
     "dates": dates,
     "multi30k": multi30k,
     "easy_vqa": easy_vqa,
+    "stsb_vectors": stsb_vectors,
+    "squad_retrieval": squad_retrieval,
 }
 # The Trainer of transformers alone, where it is measured beside ours.
 BARE: dict[str, Callable[[int, str], Scores]] = {"stsb": bare_stsb, "wikitext": bare_wikitext}

@@ -33,6 +33,7 @@ CLASSES = {
     "GenerationArgs": "easytx.config.generation",
     "Seq2SeqArgs": "easytx.seq2seq",
     "T5Args": "easytx.t5",
+    "RetrievalArgs": "easytx.retrieval",
 }
 
 

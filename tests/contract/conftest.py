@@ -59,6 +59,13 @@ def _words(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
+def _searched(rows: int, seed: int) -> pd.DataFrame:
+    """Return questions with the passages that answer them."""
+    frame = _questions(rows, seed)
+    queries = [f"{question} Say it to {seed}." for question in frame["question"]]
+    return pd.DataFrame({"query_text": queries, "gold_passage": frame["context"]})
+
+
 def _questions(rows: int, seed: int) -> pd.DataFrame:
     chance = random.Random(seed)
     records = []
@@ -115,6 +122,8 @@ class Case:
         args: Arguments besides those of all rows of the table.
         given: Further arguments of the constructor.
         beside: Makes what the network reads besides so many texts.
+        predicted: The fields of what `predict` returns.
+        parts: The folders of a model folder that transformers opens, each a part of the network.
     """
 
     name: str
@@ -132,6 +141,8 @@ class Case:
     args: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     beside: Callable[[int], dict[str, torch.Tensor]] = lambda _: {}
+    predicted: tuple[str, ...] = ("predictions", "raw_outputs")
+    parts: tuple[str, ...] = ("",)
 
     @property
     def train(self) -> pd.DataFrame:
@@ -337,6 +348,32 @@ CASES = [
         args={**_TINY_VISION, "num_image_embeds": 2},
         given={"multi_label": True},
         **_MULTI_MODAL,
+    ),
+    Case(
+        name="retrieval",
+        package="easytx.retrieval",
+        class_name="RetrievalModel",
+        frame=_searched,
+        without_labels=_column("query_text"),
+        label="gold_passage",
+        missing="train_df needs the columns ['query_text', 'gold_passage'], but has ['query_text']. "
+        "Rename columns, or name yours with gold_passage_column=....",
+        key=("query_text", "query_text"),
+        # What evaluation searches, so that prediction has the same answers.
+        given={"prediction_passages": _searched(9, 1)["gold_passage"].tolist()},
+        answers=(
+            "result",
+            "doc_ids",
+            "doc_vectors",
+            "doc_dicts",
+            "top_k_accuracy_each_query",
+            "recall_at_k_each_query",
+            "mrr_each_query_dict",
+            "relevance_list",
+        ),
+        predicted=("passages", "doc_ids", "doc_vectors", "doc_dicts"),
+        parts=("query_encoder", "context_encoder"),
+        parameter="query_encoder.embeddings.LayerNorm.bias",
     ),
 ]
 

@@ -12,7 +12,8 @@ from easytx.testing import ARCHITECTURES, tiny_checkpoint
 
 from .conftest import CASES, Case, numbers
 
-TASKS = [case for case in CASES if case.name in {"classification", "pairs", "ner", "question_answering", "multi_modal"}]
+_NAMES = {"classification", "pairs", "ner", "question_answering", "multi_modal", "retrieval"}
+TASKS = [case for case in CASES if case.name in _NAMES]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

@@ -80,21 +80,23 @@ def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, ope
 
 def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained) -> None:
     model = trained.model
-    tokenizer = transformers.AutoTokenizer.from_pretrained(trained.folder)
-    network = getattr(transformers, model.auto_class).from_pretrained(trained.folder)
-    texts = ["the film was good", "a dull book and the worst song of all, terrible"]
-    inputs = tokenizer(texts, padding=True, return_tensors="pt")
-    assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
-    if network.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = inputs["input_ids"]
-    with torch.no_grad():
-        beside = trained.case.beside(len(texts))
-        expected, found = model.model(**inputs, **beside), network(**inputs, **beside)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        if isinstance(expected[name], torch.Tensor):
-            torch.testing.assert_close(found[name], expected[name])
-    assert network.config.id2label == model.config.id2label
+    for part in trained.case.parts:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(trained.folder / part)
+        network = getattr(transformers, model.auto_class).from_pretrained(trained.folder / part)
+        ours = getattr(model.model, part) if part else model.model
+        texts = ["the film was good", "a dull book and the worst song of all, terrible"]
+        inputs = tokenizer(texts, padding=True, return_tensors="pt")
+        assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
+        if network.config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = inputs["input_ids"]
+        with torch.no_grad():
+            beside = trained.case.beside(len(texts))
+            expected, found = ours(**inputs, **beside), network(**inputs, **beside)
+        assert expected.keys() == found.keys()
+        for name in expected:
+            if isinstance(expected[name], torch.Tensor):
+                torch.testing.assert_close(found[name], expected[name])
+        assert network.config.id2label == ours.config.id2label
 
 
 def test_a_model_folder_holds_no_pickle(trained: Trained) -> None:
@@ -102,7 +104,11 @@ def test_a_model_folder_holds_no_pickle(trained: Trained) -> None:
     assert len(checkpoints) == 1
     for folder in (trained.folder, trained.folder / "best_model", *checkpoints):
         names = {path.name for path in folder.iterdir() if path.is_file()}
-        assert {"config.json", "model.safetensors", "model_args.json", "tokenizer.json", "README.md"} <= names
+        assert {"config.json", "model_args.json", "README.md"} <= names
+        for part in trained.case.parts:
+            inside = {path.name for path in (folder / part).iterdir() if path.is_file()}
+            assert {"config.json", "model.safetensors", "tokenizer.json"} <= inside
+            names |= inside
         pickles = {name for name in names if Path(name).suffix in PICKLES}
         assert pickles == (RESUMABLE if folder in checkpoints else set())
 
@@ -139,8 +145,8 @@ def test_answers_unpack(trained: Trained) -> None:
     prediction = trained.model.predict(trained.case.inputs)
     assert len(prediction.predictions) == len(prediction.raw_outputs) == len(trained.case.inputs)
     if isinstance(prediction, tuple):
-        predictions, raw_outputs = prediction
-        assert (predictions is prediction.predictions, raw_outputs is prediction.raw_outputs) == (True, True)
+        assert prediction._fields == trained.case.predicted
+        assert tuple(map(str, prediction)) == tuple(str(getattr(prediction, name)) for name in trained.case.predicted)
     else:
         assert prediction == prediction.predictions
 
@@ -246,7 +252,8 @@ def test_files_go_where_output_dir_says(case: Case, checkpoint: Path, tmp_path: 
     folder = tmp_path / "there"
     assert {path.name for path in folder.iterdir()} == {"training", "evaluation"}
     assert {path.name for path in (folder / "evaluation").iterdir()} >= RESULTS
-    assert (folder / "training" / "best_model" / "model.safetensors").is_file()
+    for part in case.parts:
+        assert (folder / "training" / "best_model" / part / "model.safetensors").is_file()
     assert (folder / "training" / "training_progress_scores.csv").is_file()
     assert not RESULTS & {path.name for path in (folder / "training").iterdir()}
 

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from easytx import Seq2SeqModel, T5Model
-from easytx.core import generative_model
+from easytx.core import running
 from easytx.errors import ArgumentError
 from easytx.testing import CORPUS, tiny_checkpoint
 from easytx.training import generation
@@ -62,7 +62,7 @@ def test_no_more_than_two_numbers_a_row_are_kept_of_the_logits(
     monkeypatch.setattr(
         generation, "row_losses", lambda logits, labels, **kw: shapes.append(logits.shape) or real(logits, labels, **kw)
     )
-    monkeypatch.setattr(generative_model, "_LOGITS", 60 * len(made.tokenizer))
+    monkeypatch.setattr(running, "_LOGITS", 60 * len(made.tokenizer))
     made.eval_model(FRAME)
     assert len(shapes) > 2
     assert all(shape.numel() <= 60 * len(made.tokenizer) for shape in shapes)

@@ -29,6 +29,8 @@ def test_there_is_a_notebook_for_every_class() -> None:
         "multi_modal",
         "ner",
         "question_answering",
+        "representation",
+        "retrieval",
         "sentence_pairs",
         "seq2seq",
         "t5",

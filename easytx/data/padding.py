@@ -1,0 +1,37 @@
+"""Rows of unlike lengths as one tensor, with the padding behind the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def pad_right(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    """Return rows of numbers as whole numbers of shape (rows, longest), filled up with `value` at their ends."""
+    lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+    filled = np.full((len(rows), int(lengths.max(initial=0))), value, dtype=np.int64)
+    inside = np.arange(filled.shape[1]) < lengths[:, None]
+    filled[inside] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return torch.from_numpy(filled)
+
+
+class RightPadding:
+    """Makes batches of tokens that are padded on the right, whatever side the tokenizer pads on.
+
+    There no model needs to be told the positions of its tokens: each row starts at the first one, and what comes
+    behind its last token is masked, for an encoder, or not yet seen, for a decoder.
+    """
+
+    def __init__(self, pad_id: int | None) -> None:
+        """Take the id to pad with; any will do where a tokenizer has none, as the padding is masked."""
+        self.pad_id = pad_id or 0
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return one tensor of shape (rows, tokens) per column."""
+        return {
+            name: pad_right([row[name] for row in features], self.pad_id if name == "input_ids" else 0)
+            for name in features[0]
+        }

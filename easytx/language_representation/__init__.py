@@ -1,0 +1,5 @@
+"""Vectors of texts, as a checkpoint gives them."""
+
+from easytx.language_representation.model import RepresentationModel
+
+__all__ = ["RepresentationModel"]

@@ -1,0 +1,20 @@
+"""What was found, as trackers show it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from easytx.data.prepared import TaskData
+from easytx.retrieval.results import Found
+from easytx.training.judged import Judged
+
+
+def judged(found: Found, data: TaskData) -> Judged:
+    """Return one line per query; its loss is minus the logarithm of its passage's share of the probability."""
+    frame = data.frame[["query_text"]].assign(
+        truth=data.frame["gold_passage"].tolist(),
+        prediction=[texts[0] for texts in found.texts()],
+        probability=found.chances,
+        loss=found.losses,
+    )
+    return Judged(frame, found.places[:, 0] != np.asarray(found.gold))

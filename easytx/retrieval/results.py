@@ -1,0 +1,156 @@
+"""What retrieval returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from easytx.data.prepared import TaskData
+from easytx.metrics.ranking import CUTS, mrr_at_k, recall_at_k, top_k_accuracy
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found for each query.
+
+    Attributes:
+        passages: What was searched.
+        vectors: Its vectors, of shape (passages, width).
+        places: Which passages were found, best first, of shape (queries, found).
+        scores: Their similarities, of shape (queries, found).
+        gold: Which passage is each query's own, of shape (queries,); None without labels.
+        losses: How surprising that one is among all, of shape (queries,).
+        chances: The probability of the best passage among all, of shape (queries,).
+    """
+
+    passages: pd.DataFrame
+    vectors: np.ndarray
+    places: np.ndarray
+    scores: np.ndarray
+    gold: np.ndarray | None = None
+    losses: np.ndarray | None = None
+    chances: np.ndarray | None = None
+
+    def texts(self) -> list[list[str]]:
+        """Return the passages found for each query."""
+        texts = self.passages["passages"].to_numpy(dtype=object)
+        return [list(texts[row]) for row in self.places]
+
+    def ids(self) -> np.ndarray:
+        """Return their ids: those of the column `id`, or else their numbers, of shape (queries, found)."""
+        return self.passages["id"].to_numpy()[self.places] if "id" in self.passages else self.places
+
+    def records(self) -> list[dict[str, list[Any]]]:
+        """Return, for each query, what is known of the passages found, as lists by column."""
+        return [self.passages.iloc[row].to_dict("list") for row in self.places]
+
+    def relevance(self) -> np.ndarray:
+        """Return 1 where the query's own passage was found, else 0, of shape (queries, found)."""
+        own = np.full(len(self.places), -1) if self.gold is None else self.gold
+        hits: np.ndarray = (self.places == own[:, None]).astype(float)
+        return hits
+
+    def frame(self, data: TaskData) -> pd.DataFrame:
+        """Return the caller's rows with the best passage, its id and its similarity."""
+        best = [texts[0] for texts in self.texts()]
+        return data.frame.assign(prediction=best, doc_id=self.ids()[:, 0], score=self.scores[:, 0])
+
+
+class _Prediction(NamedTuple):
+    passages: list[list[str]]
+    doc_ids: np.ndarray
+    doc_vectors: np.ndarray
+    doc_dicts: list[dict[str, list[Any]]]
+
+
+class RetrievalPrediction(_Prediction):
+    """What `predict` returns: `passages, doc_ids, doc_vectors, doc_dicts`, each with one entry per query, best first.
+
+    Attributes:
+        scores: The similarities, of shape (queries, found).
+        frame: One row per query.
+    """
+
+    scores: np.ndarray
+    frame: pd.DataFrame
+
+    def __new__(cls, found: Found, data: TaskData) -> RetrievalPrediction:
+        """Make the tuple of what was found, and keep the similarities and the frame."""
+        self = super().__new__(cls, found.texts(), found.ids(), found.vectors[found.places], found.records())
+        self.scores, self.frame = found.scores, found.frame(data)
+        return self
+
+    @property
+    def predictions(self) -> list[list[str]]:
+        """The passages."""
+        return self.passages
+
+    @property
+    def raw_outputs(self) -> np.ndarray:
+        """The similarities."""
+        return self.scores
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per query, in order and under its index, with the best passage, its id and its score."""
+        return self.frame.copy()
+
+    def hits(self) -> pd.DataFrame:
+        """Return one row per passage found: query_text, rank (from 1), passage, doc_id and score."""
+        number = self.scores.shape[1]
+        return pd.DataFrame(
+            {
+                "query_text": np.repeat(self.frame["query_text"].to_numpy(dtype=object), number),
+                "rank": np.tile(np.arange(1, number + 1), len(self.frame)),
+                "passage": [text for texts in self.passages for text in texts],
+                "doc_id": self.doc_ids.ravel(),
+                "score": self.scores.ravel(),
+            },
+            index=self.frame.index.repeat(number),
+        )
+
+
+class _Evaluation(NamedTuple):
+    result: dict[str, Any]
+    doc_ids: np.ndarray
+    doc_vectors: np.ndarray
+    doc_dicts: list[dict[str, list[Any]]]
+    top_k_accuracy_each_query: dict[str, np.ndarray]
+    recall_at_k_each_query: dict[str, np.ndarray]
+    mrr_each_query_dict: dict[str, np.ndarray]
+    relevance_list: np.ndarray
+
+
+class RetrievalEvaluation(_Evaluation):
+    """What `eval_model` returns: the scores, what was found, and the scores of each query.
+
+    Attributes:
+        frame: One row per query, with the best passage, its similarity and the rank of the query's own passage.
+    """
+
+    frame: pd.DataFrame
+
+    def __new__(cls, result: dict[str, Any], found: Found, data: TaskData) -> RetrievalEvaluation:
+        """Make the tuple of scores and of what was found."""
+        relevance = found.relevance()
+        ones = np.ones(len(relevance))
+        self = super().__new__(
+            cls,
+            result,
+            found.ids(),
+            found.vectors[found.places],
+            found.records(),
+            {f"top_{k}_accuracy": top_k_accuracy(relevance, k) for k in CUTS},
+            {f"recall_at_{k}": recall_at_k(relevance, k, ones) for k in CUTS},
+            {f"mrr_at_{k}": mrr_at_k(relevance, k) for k in CUTS},
+            relevance,
+        )
+        ranks = pd.Series(relevance.argmax(axis=1) + 1, dtype="Int64").where(pd.Series(relevance.any(axis=1)))
+        self.frame = found.frame(data).assign(rank=ranks.array)
+        return self
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per query, in order and under its index; its rank is missing where it was not found."""
+        return self.frame.copy()

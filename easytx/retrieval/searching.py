@@ -1,0 +1,228 @@
+"""Vectors of queries and passages, and the search among them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+from typing_extensions import override
+
+from easytx.config.model_args import ModelArgs
+from easytx.core.running import run_network
+from easytx.data.prepared import TaskData
+from easytx.errors import ArgumentError, DataError
+from easytx.metrics.ranking import CUTS
+from easytx.retrieval import data as rules
+from easytx.retrieval.args import RetrievalArgs
+from easytx.retrieval.index import PassageIndex, surprise
+from easytx.retrieval.losses import scale_of
+from easytx.retrieval.passages import as_passages, read_passages, titles_and_texts, together, write_passages
+from easytx.retrieval.results import Found
+from easytx.retrieval.towers import CONTEXT, QUERY, TwoTowers
+from easytx.training.inference import Outputs
+
+# What else scripts of old pass, all of it None unless something is distilled or ranked again.
+_ELSEWHERE = {
+    "reranking_model_name": "ClassificationModel.rerank ranks passages again",
+    "teacher_model_name": "a teacher's scores come with the rows, in the column teacher_scores",
+    "teacher_tokenizer_name": "a teacher's scores come with the rows, in the column teacher_scores",
+    "autoencoder_model": "vectors are as long as the encoder makes them",
+    "clustering_model": "batches are made of rows of like lengths",
+}
+
+
+class Searcher(TwoTowers):
+    """A model of two encoders, with passages to search.
+
+    Attributes:
+        given_passages: The passages that the constructor was given.
+        seen_passages: Those of the trainings so far, or those that the model was saved with.
+    """
+
+    def __init__(
+        self,
+        model_type: str | None = None,
+        model_name: str | Path | None = None,
+        context_encoder_name: str | Path | None = None,
+        query_encoder_name: str | Path | None = None,
+        context_encoder_tokenizer: str | None = None,
+        query_encoder_tokenizer: str | None = None,
+        prediction_passages: Any = None,
+        args: Mapping[str, Any] | ModelArgs | None = None,
+        use_cuda: bool | None = None,
+        cuda_device: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        """Read arguments, configurations and tokenizers of both encoders, and the passages to search.
+
+        Args:
+            model_type: The architecture, such as "bert" or "dpr"; "custom" or None reads it from the checkpoint.
+            model_name: A folder that this class wrote, or one checkpoint to start both encoders from.
+            context_encoder_name: The checkpoint of the passage encoder.
+            query_encoder_name: The checkpoint of the query encoder.
+            context_encoder_tokenizer: A tokenizer other than that encoder's own.
+            query_encoder_tokenizer: The same for queries.
+            prediction_passages: What `predict` searches: texts, a frame with a column `passages`, or the path of one.
+            args: Arguments as a dict or `RetrievalArgs`.
+            use_cuda: As for `CheckpointedModel`.
+            cuda_device: As for `CheckpointedModel`.
+            **kwargs: As for `CheckpointedModel`.
+
+        Raises:
+            ArgumentError: For unknown arguments and methods that there are not.
+            DataError: If something is wrong with the passages.
+        """
+        for name, instead in _ELSEWHERE.items():
+            if kwargs.pop(name, None) is not None:
+                raise ArgumentError(f"RetrievalModel cannot use '{name}': {instead}.")
+        super().__init__(
+            model_type,
+            model_name,
+            names={QUERY: query_encoder_name, CONTEXT: context_encoder_name},
+            tokenizers={QUERY: query_encoder_tokenizer, CONTEXT: context_encoder_tokenizer},
+            args=args,
+            use_cuda=use_cuda,
+            cuda_device=cuda_device,
+            **kwargs,
+        )
+        self.given_passages: pd.DataFrame | None = None
+        if prediction_passages is not None:
+            self.given_passages = as_passages(prediction_passages, name="prediction_passages", args=self.args)
+        self.seen_passages = None if self._source is None else read_passages(self._source)
+        self._index: tuple[Any, PassageIndex] | None = None
+
+    @property
+    def prediction_passages(self) -> pd.DataFrame | None:
+        """The passages that `predict` searches: those given, or else those of the trainings."""
+        return self.seen_passages if self.given_passages is None else self.given_passages
+
+    def encode_queries(self, queries: Any) -> np.ndarray:
+        """Return the vectors of queries, of shape (queries, width)."""
+        data = self.prepared(queries, name="queries", split="predict", renames={})
+        return np.stack(self.outputs(data, show=True).values)
+
+    def encode_passages(self, passages: Any) -> np.ndarray:
+        """Return the vectors of passages, each once, of shape (passages, width)."""
+        return self._embedded(as_passages(passages, name="passages", args=self.args))
+
+    @override
+    def outputs(self, data: TaskData, *, show: bool) -> Outputs:
+        return self._run(QUERY, data.dataset, show=show and not self.args.silent)
+
+    @override
+    def write_network(self, folder: Path) -> None:
+        super().write_network(folder)
+        if self.args["save_passage_dataset"] and self.prediction_passages is not None:
+            write_passages(self.prediction_passages, folder)
+
+    def learn_passages(
+        self, gold: pd.DataFrame, negatives: Sequence[list[str]]
+    ) -> tuple[pd.DataFrame, list[list[int]]]:
+        """Return the passages of training rows, each once, and which of them each row uses.
+
+        From now on they are searched, unless others were given.
+
+        Args:
+            gold: The passage of each row.
+            negatives: The hard negatives of each row.
+        """
+        extra = pd.DataFrame({"passages": [text for texts in negatives for text in texts]}, dtype=object)
+        passages = together([gold, extra]) if len(extra) else together([gold])
+        place = _places(passages)
+        own = [place[key] for key in _keys(gold)]
+        used = [[first, *(place[text, ""] for text in texts)] for first, texts in zip(own, negatives, strict=True)]
+        # Weights are about to change, and with them all vectors.
+        self._index = None
+        self.seen_passages = together([passages] if self.seen_passages is None else [self.seen_passages, passages])
+        return passages, used
+
+    def tokenised_passages(self, passages: pd.DataFrame, *, split: str, name: str, warns: bool = True) -> Dataset:
+        """Return passages as the encoder takes them; `warns` says whether a word is lost on cut ones."""
+        return self.tokenised(CONTEXT, titles_and_texts(passages, self.args), split=split, name=name, warns=warns)
+
+    def found_for(self, queries: np.ndarray, options: Mapping[str, Any]) -> Found:
+        """Return what is found for queries of a call with these options.
+
+        Raises:
+            DataError: If there is nothing to search.
+        """
+        wanted = options.get("prediction_passages")
+        passages = self.prediction_passages
+        if wanted is not None:
+            passages = as_passages(wanted, name="prediction_passages", args=self.args)
+        if passages is None:
+            raise DataError(
+                "There are no passages to search. Give prediction_passages to predict or to the constructor, or train "
+                "the model."
+            )
+        index = self._index_of(passages)
+        number = options.get("retrieve_n_docs") or self.args["retrieve_n_docs"]
+        scores, places = index.search(queries, number, batch=self.args["retrieval_batch_size"])
+        return Found(passages, index.vectors, places, scores)
+
+    def found_for_labelled(self, queries: np.ndarray, data: TaskData) -> Found:
+        """Return what is found for queries among the passages of all of them, and how well."""
+        args, frame = self.args, data.frame
+        gold = rules.gold_passages(frame, name=data.name)
+        parts = [gold]
+        if args["hard_negatives_in_eval"]:
+            known = rules.hard_negatives(frame, args.merged({"hard_negatives": True}), name=data.name)
+            parts.append(pd.DataFrame({"passages": [text for texts in known for text in texts]}, dtype=object))
+        if data.options.get("additional_passages") is not None:
+            parts.append(as_passages(data.options["additional_passages"], name="additional_passages", args=args))
+        passages = together([part for part in parts if len(part)])
+        # What is cut of them was said when the rows were read.
+        index = PassageIndex(self._embedded(passages, warns=False), kind=args["faiss_index_type"], device=self.device)
+        number = max(*CUTS, data.options.get("retrieve_n_docs") or args["retrieve_n_docs"])
+        scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
+        place = _places(passages)
+        own = np.array([place[key] for key in _keys(gold)])
+        lost = [
+            surprise(queries, index.vectors, which, scale_of(args), device=self.device) for which in (own, places[:, 0])
+        ]
+        return Found(passages, index.vectors, places, scores, own, lost[0], np.exp(-lost[1]))
+
+    def _index_of(self, passages: pd.DataFrame) -> PassageIndex:
+        """Return an index of passages, kept until others are searched or the model is trained."""
+        args = self.args
+        key = (_digest(passages), id(self.model), args["faiss_index_type"], args.max_seq_length, args["include_title"])
+        if self._index is None or self._index[0] != key:
+            vectors = self._embedded(passages)
+            self._index = (key, PassageIndex(vectors, kind=args["faiss_index_type"], device=self.device))
+        return self._index[1]
+
+    def _embedded(self, passages: pd.DataFrame, *, warns: bool = True) -> np.ndarray:
+        dataset = self.tokenised_passages(passages, split="predict", name="passages", warns=warns)
+        return np.stack(self._run(CONTEXT, dataset, show=not self.args.silent).values)
+
+    def _run(self, part: str, dataset: Dataset, *, show: bool) -> Outputs:
+        network = self.model
+        rows = self.args["embed_batch_size"]
+        return run_network(
+            self,
+            getattr(network, part),
+            dataset,
+            collator=self.padding(part),
+            reduce=network.vectors,
+            show=show,
+            budget=None if rows == RetrievalArgs().embed_batch_size else rows * self.args.max_seq_length,
+        )
+
+
+def _keys(passages: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return what makes each passage another than the rest: its text and its title."""
+    titles = passages["title"].tolist() if "title" in passages else [""] * len(passages)
+    return list(zip(passages["passages"].tolist(), titles, strict=True))
+
+
+def _places(passages: pd.DataFrame) -> dict[tuple[str, str], int]:
+    return {key: place for place, key in enumerate(_keys(passages))}
+
+
+def _digest(passages: pd.DataFrame) -> str:
+    return hashlib.sha256(repr(_keys(passages)).encode("utf-8", "surrogatepass")).hexdigest()

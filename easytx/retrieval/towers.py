@@ -1,0 +1,229 @@
+"""A checkpoint of two encoders: where each comes from, and how both are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from datasets import Dataset
+from typing_extensions import override
+
+from easytx.core import loading, saving
+from easytx.core.base_model import BaseModel
+from easytx.data.cache import fingerprint
+from easytx.data.checks import warn_about_truncation
+from easytx.data.padding import RightPadding
+from easytx.data.tokenise import encode, truncated_rows
+from easytx.errors import ArgumentError, CheckpointError
+from easytx.retrieval.args import check_refused
+from easytx.retrieval.dpr import bert_config, bert_of_dpr
+from easytx.retrieval.network import DualEncoder, DualEncoderConfig
+from easytx.retrieval.sentence_folder import stated_pooling, write_sentence_files
+
+# The parts of the network, and the folders that they are saved in.
+QUERY, CONTEXT = "query_encoder", "context_encoder"
+
+
+@dataclass
+class Tower:
+    """One of the two encoders, before its weights are loaded.
+
+    Attributes:
+        source: Where it comes from, a folder or a hub name.
+        config: Its configuration.
+        dpr_class: The class that wrote it, of a checkpoint of DPR.
+        tokenizer: Its tokenizer.
+        tokenizer_name: Where that comes from, if from elsewhere.
+    """
+
+    source: str
+    config: Any
+    dpr_class: str | None
+    tokenizer_name: str | None
+    tokenizer: Any = None
+
+
+class TwoTowers(BaseModel):
+    """A model class whose network has an encoder for queries and one for passages."""
+
+    auto_class: ClassVar[str] = "AutoModel"
+    may_be_new: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        model_type: str | None = None,
+        model_name: str | Path | None = None,
+        *,
+        names: Mapping[str, str | Path | None],
+        tokenizers: Mapping[str, str | None],
+        **kwargs: Any,
+    ) -> None:
+        """Take the names of both encoders and their tokenizers besides what `BaseModel` takes.
+
+        Args:
+            model_type: As for `BaseModel`.
+            model_name: A folder that this class wrote, or one encoder to start both from.
+            names: Names of encoders, by part; None for the model's.
+            tokenizers: Names of tokenizers, by part; None for the encoder's own.
+            **kwargs: As for `BaseModel`.
+        """
+        if model_name is None and not any(names.values()):
+            model_type, model_name = None, model_type
+        self._sources = _sources(model_name, names)
+        self._tokenizers = dict(tokenizers)
+        self.towers: dict[str, Tower] = {}
+        super().__init__(model_type, model_name, **kwargs)
+
+    @override
+    def load_config(self, model_type: str | None) -> DualEncoderConfig:
+        args = self.args
+        check_refused(args)
+        changes = {QUERY: args["query_config"], CONTEXT: args["context_config"]}
+        for part, source in self._sources.items():
+            self.towers[part] = self._tower(part, source, {**args.config, **changes[part]})
+        if model_type != "custom":
+            tower = self.towers[QUERY]
+            loading.check_type(
+                None if model_type == "dpr" and tower.dpr_class else model_type, tower.config, tower.source
+            )
+        if args["tie_encoders"] and self._sources[QUERY] != self._sources[CONTEXT] and not self._is_own():
+            raise ArgumentError(
+                f"tie_encoders makes one encoder of both, but they come from '{self._sources[QUERY]}' and "
+                f"'{self._sources[CONTEXT]}'. Name one of them only."
+            )
+        return DualEncoderConfig(
+            pooling=self._pooling(), similarity=args["similarity_function"], tied=args["tie_encoders"]
+        )
+
+    @override
+    def load_tokenizer(self) -> Any:
+        for tower in self.towers.values():
+            name = tower.tokenizer_name or self.args.tokenizer_name
+            tower.tokenizer = self.tokenizer_from(loading.resolve_name(name) if name else tower.source, tower.config)
+        return self.towers[QUERY].tokenizer
+
+    @override
+    def load_network(self) -> DualEncoder:
+        for kind in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            # The Trainer would set them, and say so.
+            setattr(self.config, kind, getattr(self.tokenizer, kind))
+        sources = {part: tower.source for part, tower in self.towers.items()}
+        return self._network(sources, {part: tower.dpr_class for part, tower in self.towers.items()})
+
+    @override
+    def write_network(self, folder: Path) -> None:
+        self.config.architectures = [type(self.model).__name__]
+        self.config.save_pretrained(folder)
+        for part, tower in self.towers.items():
+            encoder = getattr(self.model, part)
+            place = folder / part
+            with loading.quiet():
+                encoder.save_pretrained(place)
+            saving.write_tokenizer(tower.tokenizer, place)
+            write_sentence_files(
+                place,
+                pooling=self.config.pooling,
+                width=encoder.config.hidden_size,
+                max_length=self.args.max_seq_length,
+                cosine=self.config.similarity == "cosine",
+            )
+
+    @override
+    def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
+        read = self._network({part: str(Path(folder) / part) for part in self.towers}, {}).state_dict()
+        # A pooler that nothing needs is there or not, as the checkpoint had it.
+        return {name: read[name] for name in self.model.state_dict()}
+
+    @override
+    def frozen_names(self) -> Sequence[str]:
+        trained = {QUERY: self.args["train_query_encoder"], CONTEXT: self.args["train_context_encoder"]}
+        if not any(trained.values()):
+            raise ArgumentError(
+                "train_query_encoder and train_context_encoder are both False: nothing would be trained."
+            )
+        if self.config.tied and not all(trained.values()):
+            raise ArgumentError("tie_encoders makes one encoder of both, so that both are trained or none.")
+        return [*self.args.freeze, *(part for part, is_trained in trained.items() if not is_trained)]
+
+    def tokenised(self, part: str, texts: list[list[str]], *, split: str, name: str, warns: bool = True) -> Dataset:
+        """Return tokenised texts as the encoder of a part takes them, and warn about cut ones.
+
+        Args:
+            part: Whose texts.
+            texts: One list of texts, or two for titles and texts.
+            split: "train", "eval" or "predict".
+            name: What to call them in messages.
+            warns: False cuts long texts without a word.
+        """
+        tower, length = self.towers[part], self.args.max_seq_length
+        loading.check_max_length(length, tower.config, tower.tokenizer, tower.source)
+        dataset = self.cached(
+            lambda: encode(tower.tokenizer, *texts, max_length=length), split, fingerprint(tower.tokenizer), *texts
+        )
+        remedy = "Set a higher max_seq_length, or cut long texts into several."
+        cut = truncated_rows(dataset) if warns else 0
+        warn_about_truncation(cut, len(texts[0]), length, name=name, remedy=remedy)
+        # Of a title and a text, too, both are told by their order alone, as DPR was trained.
+        return dataset.select_columns(["input_ids", "attention_mask", "row", "length"])
+
+    def padding(self, part: str) -> RightPadding:
+        """Return what makes batches of a part's texts."""
+        return RightPadding(self.towers[part].tokenizer.pad_token_id)
+
+    def _tower(self, part: str, source: str, changes: Mapping[str, Any]) -> Tower:
+        config = loading.load_config(source, options=self._options, changes=changes)
+        dpr_class = None
+        if config.model_type == "dpr":
+            dpr_class = (config.architectures or ["DPRContextEncoder" if part == CONTEXT else "DPRQuestionEncoder"])[0]
+            config = bert_config(config, source)
+        if config.is_encoder_decoder:
+            raise CheckpointError(f"'{source}' is a {config.model_type} model; RetrievalModel needs an encoder alone.")
+        return Tower(source, config, dpr_class, self._tokenizers.get(part))
+
+    def _pooling(self) -> str:
+        args = self.args
+        if args["mean_pooling"]:
+            return "mean"
+        if args["pooling"] != "auto":
+            return str(args["pooling"])
+        tower = self.towers[QUERY]
+        return "cls" if tower.dpr_class else stated_pooling(tower.source, self._options) or "cls"
+
+    def _is_own(self) -> bool:
+        """Tell whether both encoders come from one folder that this class wrote."""
+        return all(Path(source).name == part for part, source in self._sources.items())
+
+    def _network(self, sources: Mapping[str, str], dpr: Mapping[str, str | None]) -> DualEncoder:
+        parts = [QUERY] if self.config.tied else [QUERY, CONTEXT]
+        loaded = {part: self._encoder(part, sources[part], dpr.get(part)) for part in parts}
+        return DualEncoder(self.config, loaded[QUERY], loaded.get(CONTEXT))
+
+    def _encoder(self, part: str, source: str, dpr_class: str | None) -> Any:
+        tower = self.towers[part]
+        if dpr_class is not None:
+            encoder = bert_of_dpr(dpr_class, source, tower.config, options=self._options)
+        else:
+            encoder = loading.load_weights(
+                self.auto_class, source, tower.config, seed=self.head_seed, options=self._options
+            )
+        if len(tower.tokenizer) > encoder.get_input_embeddings().num_embeddings:
+            encoder.resize_token_embeddings(len(tower.tokenizer), mean_resizing=False)
+        return encoder
+
+
+def _sources(model_name: str | Path | None, names: Mapping[str, str | Path | None]) -> dict[str, str]:
+    """Return where each part comes from: its own name, its folder in the model's, the model, or the other part."""
+    if model_name is None and not any(names.values()):
+        raise ArgumentError(
+            'RetrievalModel needs a model name, such as "starter" or a folder; or context_encoder_name and '
+            "query_encoder_name."
+        )
+    found = {}
+    for part, other in ((QUERY, CONTEXT), (CONTEXT, QUERY)):
+        own = None if model_name is None else Path(model_name) / part
+        inside = own if own is not None and (own / "config.json").is_file() else None
+        found[part] = loading.resolve_name(str(names[part] or inside or model_name or names[other]))
+    return found
