@@ -47,7 +47,7 @@ REFERENCE = {
     # The most frequent answer to each question, which is all that a text alone can know.
     "easy_vqa": {"text_alone": 0.667},
     "stsb_vectors": {"spearman": 0.867},
-    "squad_retrieval": {},
+    "squad_retrieval": {"recall_at_10 by hand": 0.919},
 }
 
 Scores = dict[str, float]
