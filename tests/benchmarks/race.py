@@ -23,6 +23,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8, help="rows of a training step")
     parser.add_argument("--rows", type=int, default=1000, help="rows of a prediction")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every contestant")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, for one thread")
     parser.add_argument("--venv", default="~/.cache/easytx-race/simpletransformers", help="where its environment is")
     parser.add_argument("--out", default="race.json")
     options = parser.parse_args()
@@ -136,6 +138,7 @@ def _raced(options: argparse.Namespace, worker: Any) -> Iterator[list[Any]]:
 
 def main() -> None:
     options = _arguments()
+    from race_clock import Clock
     from race_work import DATA
 
     if not DATA.is_dir():
@@ -143,6 +146,10 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(options.threads)
+    if options.clock == "cpu":
+        if options.threads != 1:
+            sys.exit("--clock cpu adds up the time of all threads; it needs --threads 1.")
+        Clock.now = staticmethod(time.process_time)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     rows: list[Any] = []

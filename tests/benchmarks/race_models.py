@@ -137,7 +137,7 @@ class Racing:
         if self.worker is None:
             skipped["simpletransformers"] = "left out by --without"
             return
-        found = Simple(self.worker, work, model, self.options.batch_size, self.options.threads)
+        found = Simple(self.worker, work, model, self.options)
         try:
             found.prepare()
         except SkippedError as reason:

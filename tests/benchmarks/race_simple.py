@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -18,8 +19,8 @@ _HERE = Path(__file__).parent
 
 # What it imports for the classes of the race; its list names a web framework too, which needs an older pandas.
 _NEEDS = (
-    "accelerate datasets pandas regex requests scikit-learn scipy sentencepiece seqeval tensorboardX tokenizers "
-    "transformers wandb"
+    "accelerate datasets pandas regex requests scikit-learn scipy sentencepiece seqeval tensorboard tensorboardX "
+    "tokenizers transformers wandb"
 ).split()
 
 
@@ -95,20 +96,20 @@ class Worker:
 class Simple:
     """Simple Transformers on one work, with its defaults but for saving, caching and bars."""
 
-    def __init__(self, worker: Worker, work: Work, model: str, batch_size: int, threads: int) -> None:
+    def __init__(self, worker: Worker, work: Work, model: str, options: argparse.Namespace) -> None:
         self.worker, self.work = worker, work
         rows = worker.folder / f"{work.name}.json"
         texts = inputs_of(work, work.held_out)
         rows.write_text(json.dumps({"train": work.train, "held_out": work.held_out, "inputs": texts}), "utf-8")
         args = {
             "learning_rate": LEARNING_RATE, "manual_seed": SEED, "max_seq_length": work.max_length,
-            "train_batch_size": batch_size, "no_cache": True, "no_save": True, "silent": True,
+            "train_batch_size": options.batch_size, "no_cache": True, "no_save": True, "silent": True,
             "save_model_every_epoch": False, "save_steps": -1, "overwrite_output_dir": True,
             "output_dir": str(worker.folder / "outputs"), "tensorboard_dir": str(worker.folder / "runs"),
         }  # fmt: skip
         self.load = {
             "do": "load", "kind": work.kind, "labels": work.labels, "model": model, "rows": str(rows), "args": args,
-            "threads": threads,
+            "threads": options.threads, "clock": options.clock,
         }  # fmt: skip
 
     def prepare(self) -> None:

@@ -19,6 +19,12 @@ os.dup2(2, 1)
 warnings.simplefilter("ignore")
 
 STATE: dict[str, Any] = {}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def now() -> float:
+    """Return the time of the clock that the race uses."""
+    return CLOCKS[STATE["request"]["clock"]]()
 
 
 def model_for(request: dict[str, Any]) -> Any:
@@ -77,15 +83,15 @@ def train(_request: dict[str, Any]) -> dict[str, Any]:
     steps, seconds = model.train, []
 
     def timed(*given: Any, **options: Any) -> Any:
-        started = time.perf_counter()
+        started = now()
         result = steps(*given, **options)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(now() - started)
         return result
 
     model.train = timed
-    started = time.perf_counter()
+    started = now()
     model.train_model(STATE["train"])
-    return {"seconds": seconds[0], "call": time.perf_counter() - started}
+    return {"seconds": seconds[0], "call": now() - started}
 
 
 def save(request: dict[str, Any]) -> dict[str, Any]:
@@ -96,17 +102,17 @@ def save(request: dict[str, Any]) -> dict[str, Any]:
 
 def evaluate(_request: dict[str, Any]) -> dict[str, Any]:
     """Evaluate on the held-out rows."""
-    started = time.perf_counter()
+    started = now()
     STATE["model"].eval_model(STATE["held_out"], verbose=False)
-    return {"seconds": time.perf_counter() - started}
+    return {"seconds": now() - started}
 
 
 def predict(request: dict[str, Any]) -> dict[str, Any]:
     """Predict the held-out rows."""
     options = {"split_on_space": False} if STATE["request"]["kind"] == "ner" else {}
-    started = time.perf_counter()
+    started = now()
     predicted = STATE["model"].predict(STATE["inputs"], **options)[0]
-    seconds = time.perf_counter() - started
+    seconds = now() - started
     return {"seconds": seconds, "predicted": predicted if request.get("answers") else None}
 
 

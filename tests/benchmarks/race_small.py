@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from race_clock import Row, Run, alternate, compared, lap, ratio
+from race_clock import Clock, Row, Run, alternate, compared, lap, ratio
 from race_work import WORKS, Work
 
 _ROOT = Path(__file__).parents[2]
@@ -26,7 +26,8 @@ _IMPORTS = {
 
 
 def _import_seconds(statement: str) -> Run:
-    code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+    clock = "process_time" if Clock.now is time.process_time else "perf_counter"
+    code = f"from time import {clock} as now; t = now(); {statement}; print(now() - t)"
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     return Run(float(done.stdout), 1)
@@ -99,9 +100,9 @@ def latency(rounds: int, calls: int = 50) -> list[Row]:
         def run() -> Run:
             found = []
             for _ in range(calls):
-                started = time.perf_counter()
+                started = Clock.now()
                 call()
-                found.append(time.perf_counter() - started)
+                found.append(Clock.now() - started)
             return Run(statistics.median(found) * 1000, 1)
 
         return run
