@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
+from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
 
@@ -74,13 +75,14 @@ def run(
     values: list[Any] = [None] * len(dataset)
     losses = _RunningLoss()
     was_training = model.training
+    network = cast_copy(model, device, dtype)
     model.eval()
     try:
-        # One autocast region for the whole loop: the cast weights are kept from batch to batch.
+        # One autocast region for the whole loop: where weights are cast, they are cast once.
         with torch.no_grad(), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 inputs = {key: value.to(device) for key, value in collator(_rows(features, batch)).items()}
-                outputs = _forward(model, inputs, loss_function, losses if number < counted else _RunningLoss())
+                outputs = _forward(network, inputs, loss_function, losses if number < counted else _RunningLoss())
                 kept = reduce(outputs, inputs)
                 for position, value in zip(batch, _arrays(kept), strict=True):
                     values[position] = value
