@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def encode(
         part = slice(start, start + _CHUNK)
         seconds = None if pairs is None else list(pairs[part])
         tables.append(_encode_chunk(tokenizer, list(texts[part]), seconds, start, max_length, overlap))
-    return Dataset(pa.concat_tables(tables))
+    return as_dataset(pa.concat_tables(tables))
 
 
 def truncated_rows(dataset: Dataset) -> int:
@@ -92,10 +93,15 @@ def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> i
     return max(min(room - step, most), 0)
 
 
+def as_dataset(table: pa.Table) -> Dataset:
+    """Return a table as a dataset, under a name drawn for it: left to itself, it would be named by all it holds."""
+    return Dataset(table, fingerprint=uuid.uuid4().hex)
+
+
 def with_column(dataset: Dataset, name: str, values: np.ndarray | list[Any]) -> Dataset:
     """Return the dataset with one more column, in memory order of its rows."""
     array = pa.array(values) if not isinstance(values, pa.Array) else values
-    return Dataset(dataset.data.table.append_column(name, array))
+    return as_dataset(dataset.data.table.append_column(name, array))
 
 
 def column(dataset: Dataset, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from datasets import Dataset
 from tokenizers import normalizers
 
+from easytx.data.tokenise import as_dataset
 from easytx.errors import CheckpointError
 
 # Sentences per tokenizer call: enough for its threads, little enough to bound memory.
@@ -74,7 +75,7 @@ def encode_words(
         words = slice(first_word, first_word + int(sizes.sum()))
         tables.append(_windows(tokenizer, part, sizes, None if ids is None else ids[words], layout, start))
         first_word = words.stop
-    return Dataset(pa.concat_tables(tables))
+    return as_dataset(pa.concat_tables(tables))
 
 
 @dataclass(frozen=True)

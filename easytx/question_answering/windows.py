@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets import Dataset
 
+from easytx.data.tokenise import as_dataset
 from easytx.errors import ArgumentError, CheckpointError
 
 # Rows that are tokenised together: bounds the memory that Python's lists of offsets take.
@@ -126,7 +127,7 @@ def encode_windows(
             same = chunk[overlap_of_row[chunk] == overlap]
             _tokenise(tokenizer, questions, contexts, same, max_length, overlap, windows)
         tables.append(_table(windows.in_order(), tokenizer.cls_token_id, answers))
-    return Dataset(pa.concat_tables(tables))
+    return as_dataset(pa.concat_tables(tables))
 
 
 class _Windows(NamedTuple):

@@ -42,7 +42,7 @@ def cast_copy(network: nn.Module, device: torch.device, dtype: torch.dtype | Non
     but the weights of its matrix products, which it has in `dtype`. The network itself is returned where that does not
     pay, or where others have wrapped its forward or hooked themselves into it.
     """
-    if dtype is None or device.type != "cpu" or network.training or not _is_plain(network):
+    if dtype is None or device.type != "cpu" or not _is_plain(network):
         return network
     return kept_copy(network, dtype, lambda: _cast(network, dtype))
 

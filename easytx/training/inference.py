@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +37,14 @@ class Outputs:
 
 def model_inputs(model: torch.nn.Module, dataset: Dataset) -> list[str]:
     """Return the columns of a dataset that the model's forward takes."""
-    accepted = inspect.signature(model.forward).parameters
+    wrapped = vars(model).get("forward")
+    accepted = _parameters(type(model)) if wrapped is None else inspect.signature(wrapped).parameters
     return [name for name in dataset.column_names if name in accepted]
+
+
+@functools.cache
+def _parameters(kind: type[torch.nn.Module]) -> Collection[str]:
+    return inspect.signature(kind.forward).parameters.keys() - {"self"}
 
 
 def run(
@@ -69,19 +76,18 @@ def run(
         progress: Wraps the batches, given their number.
     """
     names = model_inputs(model, dataset)
-    features = dataset.select_columns(names)
     batches = token_budget_batches(lengths_of(dataset), token_budget)
     mine, counted, ranks = _share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
     losses = _RunningLoss()
     was_training = model.training
-    network = cast_copy(model, device, dtype)
     model.eval()
+    network = cast_copy(model, device, dtype)
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
         with torch.no_grad(), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
-                inputs = {key: value.to(device) for key, value in collator(_rows(features, batch)).items()}
+                inputs = {key: value.to(device) for key, value in collator(_rows(dataset, names, batch)).items()}
                 outputs = _forward(network, inputs, loss_function, losses if number < counted else _RunningLoss())
                 kept = reduce(outputs, inputs)
                 for position, value in zip(batch, _arrays(kept), strict=True):
@@ -127,9 +133,9 @@ def _forward(
     return outputs
 
 
-def _rows(features: Dataset, batch: np.ndarray) -> list[dict[str, Any]]:
-    columns = features[batch.tolist()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def _rows(dataset: Dataset, names: list[str], batch: np.ndarray) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = dataset.data.fast_gather(batch).select(names).to_pylist()
+    return rows
 
 
 def _arrays(kept: torch.Tensor | Sequence[torch.Tensor]) -> Iterable[np.ndarray]:
