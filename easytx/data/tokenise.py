@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from easytx.config.model_args import ModelArgs
 
-# Rows per tokenizer call: enough for the Rust threads, little enough to bound memory.
-_CHUNK = 8192
+# Rows per tokenizer call: enough for the Rust threads, and so few that Python's garbage collector, which looks through
+# all lists as their number grows, does not run in between.
+_CHUNK = 256
 
 _TOKEN_COLUMNS = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask": pa.int8()}
 
@@ -95,6 +97,8 @@ def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> i
 
 def as_dataset(table: pa.Table) -> Dataset:
     """Return a table as a dataset, under a name drawn for it: left to itself, it would be named by all it holds."""
+    from datasets import Dataset
+
     return Dataset(table, fingerprint=uuid.uuid4().hex)
 
 

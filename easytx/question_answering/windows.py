@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from datasets import Dataset
 
 from easytx.data.tokenise import as_dataset
 from easytx.errors import ArgumentError, CheckpointError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Rows that are tokenised together: bounds the memory that Python's lists of offsets take.
 _CHUNK = 1024

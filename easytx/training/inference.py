@@ -6,17 +6,19 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 
 from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Reduce = Callable[[Any, Mapping[str, torch.Tensor]], "torch.Tensor | Sequence[torch.Tensor]"]
 Collator = Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]
@@ -43,7 +45,7 @@ def model_inputs(model: torch.nn.Module, dataset: Dataset) -> list[str]:
 
 
 @functools.cache
-def _parameters(kind: type[torch.nn.Module]) -> Collection[str]:
+def _parameters(kind: Any) -> Collection[str]:
     return inspect.signature(kind.forward).parameters.keys() - {"self"}
 
 

@@ -86,7 +86,8 @@ class EasyTrainer(Trainer):
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.auto_find_batch_size:
             self._start_afresh()
-        forget_copies(self.model)
+        network: Any = self.model
+        forget_copies(network)
         with keep_freed_memory(self.args.device):
             return super()._inner_training_loop(*args, **kwargs)
 

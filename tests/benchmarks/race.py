@@ -5,11 +5,12 @@
     python tests/benchmarks/race.py --only train --works mrpc --steps 459 --rounds 3
     python tests/benchmarks/race.py --without simpletransformers
 
-Parts: peak, import, tokenise, latency, train, predict, qa, encode. Peers: Simple Transformers in an environment of its
-own, the bare Trainer, `transformers.pipeline`, sentence-transformers, and a loop written by hand as the limit. Each round
-runs every contestant once and begins with another; the first round only warms up. A ratio is the median over the rounds
-of easytx's speed divided by the peer's in the same round, with the middle half of the rounds beside it. What cannot
-run is listed with the reason. Reads the data folder named by EASYTX_DATA, by default `../shared/data` beside the project.
+Parts: peak, import, tokenise, latency, train, predict, qa, encode. Peers: Simple Transformers in an environment of
+its own, the bare Trainer, `transformers.pipeline`, sentence-transformers, and a loop written by hand as the limit. Each
+round runs every contestant once and begins with another; the first round only warms up. A ratio is the median over the
+rounds of easytx's speed divided by the peer's in the same round, with the middle half of the rounds beside it. What
+cannot run is listed with the reason. Reads the data folder named by EASYTX_DATA, by default `../shared/data` beside the
+project.
 Prints one table and writes `race.json`.
 """
 
@@ -40,7 +41,9 @@ SIMPLE = "simpletransformers"
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)}")
-    parser.add_argument("--works", default="mrpc,goemotions,conll2003,squad,skewed", help="rows to train and predict on")
+    parser.add_argument(
+        "--works", default="mrpc,goemotions,conll2003,squad,skewed", help="rows to train and predict on"
+    )
     parser.add_argument("--without", default="", help=f"peers to leave out, such as {SIMPLE}")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
     parser.add_argument("--steps", type=int, default=40, help="steps of a training")
@@ -75,7 +78,20 @@ def _worker(options: argparse.Namespace) -> Iterator[Any]:
 
 
 def _table(rows: list[Any]) -> str:
-    header = ("part", "work", "easytx", "peer", "unit", "easytx", "peer", "ratio", "middle half", "target", "met", "scores")
+    header = (
+        "part",
+        "work",
+        "easytx",
+        "peer",
+        "unit",
+        "easytx",
+        "peer",
+        "ratio",
+        "middle half",
+        "target",
+        "met",
+        "scores",
+    )
     lines = [header]
     for row in rows:
         speeds = ["" if v is None else f"{v:.3g}" if v < 100 else f"{v:.0f}" for v in (row.our_speed, row.peer_speed)]

@@ -70,6 +70,7 @@ def network_for(work: Work, name: str) -> Any:
 
     transformers.set_seed(SEED)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     options: dict[str, Any] = {} if work.kind == "qa" else {"num_labels": len(work.labels)}
     if work.kind == "multi_label":
         options["problem_type"] = "multi_label_classification"
@@ -100,7 +101,13 @@ class BareTrainer(Bare):
     def train(self) -> Run:
         """One epoch over the work's training rows."""
         from datasets import Dataset
-        from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding, Trainer, TrainingArguments
+        from transformers import (
+            DataCollatorForTokenClassification,
+            DataCollatorWithPadding,
+            PrinterCallback,
+            Trainer,
+            TrainingArguments,
+        )
 
         network = network_for(self.work, self.name)
         collator = DataCollatorForTokenClassification if self.work.kind == "ner" else DataCollatorWithPadding
@@ -113,6 +120,7 @@ class BareTrainer(Bare):
                 logging_strategy="no", use_cpu=self.device.type == "cpu", bf16=self.bf16,
             )  # fmt: skip
             trainer = Trainer(network, settings, collator(self.tokenizer), rows, callbacks=[clock])
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
         self.trained = network
         return Run(clock.seconds, len(self.work.train), {"call": call.seconds})

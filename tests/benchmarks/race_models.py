@@ -48,7 +48,10 @@ class Racing:
 
     def peak(self) -> list[Row]:
         """Report the chip's peak."""
-        return [Row("peak", size, "", "", "GFLOP/s", found, note="bf16 matrix product") for size, found in self.peaks.items()]
+        return [
+            Row("peak", size, "", "", "GFLOP/s", found, note="bf16 matrix product")
+            for size, found in self.peaks.items()
+        ]
 
     def train(self, name: str) -> list[Row]:
         """Train all contestants for the same steps."""
@@ -57,7 +60,10 @@ class Racing:
         size = options.batch_size
         ours = Ours(work, size)
         bare = [kind(work, self.starter, size, self.device) for kind in (BareTrainer, BareTrainerBf16, HandLoop)]
-        contestants: dict[str, Any] = {"train_model": ours, **dict(zip(("Trainer", "Trainer, bf16", "hand loop"), bare, strict=True))}
+        contestants: dict[str, Any] = {
+            "train_model": ours,
+            **dict(zip(("Trainer", "Trainer, bf16", "hand loop"), bare, strict=True)),
+        }
         skipped: dict[str, str] = {}
         self._add_simple(contestants, work, self.starter, skipped)
         runs = alternate({key: value.train for key, value in contestants.items()}, options.rounds, skipped)
@@ -68,7 +74,9 @@ class Racing:
             scores[key] = judged(work, weights)
         targets = {peer: bounds[name] for peer, bounds in _TRAIN.items() if name in bounds}
         note = self._share(work, work.train, median(runs["train_model"], lambda run: run.seconds), 3)
-        steps = compared(runs, "train_model", part="train: steps", work=name, unit="rows/s", targets=targets, scores=scores)
+        steps = compared(
+            runs, "train_model", part="train: steps", work=name, unit="rows/s", targets=targets, scores=scores
+        )
         steps[-1].note = note
         call = compared(
             runs, "train_model", part="train: call", work=name, unit="rows/s", targets={},

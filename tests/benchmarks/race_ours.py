@@ -49,7 +49,9 @@ def rows_of(work: Work, rows: list[dict[str, Any]]) -> Any:
 def inputs_of(work: Work, rows: list[dict[str, Any]]) -> list[Any]:
     """Return rows without labels, as `predict` of easytx and of Simple Transformers takes them."""
     if work.kind == "qa":
-        return [{"context": r["context"], "qas": [{k: q[k] for k in ("id", "question")} for q in r["qas"]]} for r in rows]
+        return [
+            {"context": r["context"], "qas": [{k: q[k] for k in ("id", "question")} for q in r["qas"]]} for r in rows
+        ]
     if work.kind == "ner":
         return [row["words"] for row in rows]
     return [row["texts"] if len(row["texts"]) > 1 else row["texts"][0] for row in rows]

@@ -18,10 +18,22 @@ _ROOT = Path(__file__).parents[2]
 _HERE = Path(__file__).parent
 
 # What it imports for the classes of the race; its list names a web framework too, which needs an older pandas.
-_NEEDS = (
-    "accelerate datasets pandas regex requests scikit-learn scipy sentencepiece seqeval tensorboard tensorboardX "
-    "tokenizers transformers wandb"
-).split()
+_NEEDS = [
+    "accelerate",
+    "datasets",
+    "pandas",
+    "regex",
+    "requests",
+    "scikit-learn",
+    "scipy",
+    "sentencepiece",
+    "seqeval",
+    "tensorboard",
+    "tensorboardX",
+    "tokenizers",
+    "transformers",
+    "wandb",
+]
 
 
 def environment(folder: Path) -> Path:
