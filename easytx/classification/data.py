@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, softmax
 
 from easytx.config.model_args import ModelArgs
 from easytx.core.results import InputExample
@@ -50,6 +49,8 @@ def vote(windows: Sequence[np.ndarray], tie_value: int) -> np.ndarray:
 
     Of tied classes `tie_value` wins where it is one of them, else the one with the highest mean probability.
     """
+    from scipy.special import softmax
+
     winners = np.empty(len(windows), dtype=np.int64)
     for i, window in enumerate(windows):
         votes = np.bincount(window.argmax(axis=1), minlength=window.shape[1])
@@ -67,6 +68,8 @@ def targets_of(data: TaskData) -> np.ndarray:
 
 def single_answers(logits: np.ndarray, windows: list[np.ndarray], args: ModelArgs) -> Answers:
     """Return one class per row; windows vote for it, and `args.tie_value` breaks ties."""
+    from scipy.special import softmax
+
     one_each = all(len(window) == 1 for window in windows)
     predicted = logits.argmax(axis=1) if one_each else vote(windows, args["tie_value"])
     return Answers(logits, windows, softmax(logits, axis=1), predicted)
@@ -80,6 +83,8 @@ def multi_label_answers(logits: np.ndarray, windows: list[np.ndarray], threshold
     Raises:
         ArgumentError: If there is neither one threshold nor one per label.
     """
+    from scipy.special import expit
+
     limits = np.asarray(threshold)
     if limits.ndim > 1 or limits.size not in (1, logits.shape[1]):
         raise ArgumentError(

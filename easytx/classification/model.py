@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
 from typing_extensions import override
 
 from easytx.classification import data as rules
@@ -21,13 +20,15 @@ from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.data.checks import texts_of, warn_about_duplicates
-from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
 from easytx.metrics.classification import classification_scores, per_class_table, regression_scores
 from easytx.training.inference import Outputs
 from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class ClassificationModel(RerankingModel):
@@ -107,8 +108,8 @@ class ClassificationModel(RerankingModel):
 
     def answer_labels(self, answers: Answers) -> Any:
         """Return the answers as the user's own labels: an array for whole numbers from 0, else a list."""
-        labels = self.known_labels() if not self.args["regression"] else LabelMap.of_size(1)
-        return answers.predicted if labels.is_range else labels.decode(answers.predicted)
+        as_they_are = self.args["regression"] or self.known_labels().is_range
+        return answers.predicted if as_they_are else self.known_labels().decode(answers.predicted)
 
     def raw(self, answers: Answers) -> Any:
         """Return the logits: of shape (rows, labels), or with windows one array of shape (windows, labels) a row."""
@@ -140,8 +141,8 @@ class ClassificationModel(RerankingModel):
 
     def answer_frame(self, answers: Answers, data: TaskData) -> pd.DataFrame:
         """Return the rows with their prediction and, for classes, its probability."""
-        frame = data.frame.assign(prediction=list(self.answer_labels(answers)))
-        return frame if self.args["regression"] else frame.assign(probability=answers.probabilities.max(axis=1))
+        certain = {} if self.args["regression"] else {"probability": answers.probabilities.max(axis=1)}
+        return data.frame.assign(prediction=list(self.answer_labels(answers)), **certain)
 
     def predict_proba(self, to_predict: Any, **kwargs: Any) -> pd.DataFrame:
         """Return probabilities, one column per label, in the order and under the index of the rows."""

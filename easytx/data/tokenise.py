@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from easytx.config.model_args import ModelArgs
 
-# Rows per tokenizer call: enough for the Rust threads, little enough to bound memory.
-_CHUNK = 8192
+# Rows per tokenizer call: enough for the Rust threads, and so few that Python's garbage collector, which looks through
+# all lists as their number grows, does not run in between.
+_CHUNK = 256
 
 _TOKEN_COLUMNS = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask": pa.int8()}
 
@@ -45,7 +48,7 @@ def encode(
         part = slice(start, start + _CHUNK)
         seconds = None if pairs is None else list(pairs[part])
         tables.append(_encode_chunk(tokenizer, list(texts[part]), seconds, start, max_length, overlap, is_target))
-    return Dataset(pa.concat_tables(tables))
+    return as_dataset(pa.concat_tables(tables))
 
 
 def truncated_rows(dataset: Dataset) -> int:
@@ -105,10 +108,17 @@ def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> i
     return max(min(room - step, most), 0)
 
 
+def as_dataset(table: pa.Table) -> Dataset:
+    """Return a table as a dataset, under a name drawn for it: left to itself, it would be named by all it holds."""
+    from datasets import Dataset
+
+    return Dataset(table, fingerprint=uuid.uuid4().hex)
+
+
 def with_column(dataset: Dataset, name: str, values: np.ndarray | list[Any]) -> Dataset:
     """Return the dataset with one more column, in memory order of its rows."""
     array = pa.array(values) if not isinstance(values, pa.Array) else values
-    return Dataset(dataset.data.table.append_column(name, array))
+    return as_dataset(dataset.data.table.append_column(name, array))
 
 
 def column(dataset: Dataset, name: str) -> np.ndarray:

@@ -15,18 +15,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import softmax
-from scipy.stats import rankdata
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    label_ranking_average_precision_score,
-    matthews_corrcoef,
-    precision_recall_curve,
-    precision_recall_fscore_support,
-    r2_score,
-    roc_auc_score,
-)
 
 from easytx.errors import ArgumentError, DataError, LabelError
 
@@ -68,6 +56,9 @@ def classification_scores(
         DataError: There are no rows, the shapes do not agree, or logits are not finite.
         LabelError: A label is not a whole number from 0 to the number of labels less one.
     """
+    from scipy.special import softmax
+    from sklearn.metrics import confusion_matrix, matthews_corrcoef, roc_auc_score
+
     scores = np.asarray(logits, dtype=np.float64)
     _need_rows(labels=labels, logits=scores)
     if scores.ndim != 2 or scores.shape[1] < 2:
@@ -111,6 +102,9 @@ def regression_scores(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> dict
     Raises:
         DataError: There are no rows, the shapes do not agree, or values are not finite.
     """
+    from scipy.stats import rankdata
+    from sklearn.metrics import r2_score
+
     _need_rows(labels=labels, predictions=predictions)
     truth, guess = _numbers(labels, "labels"), _numbers(predictions, "predictions")
     error = guess - truth
@@ -147,6 +141,8 @@ def multi_label_scores(
         LabelError: `labels` holds something other than 0 and 1.
         ArgumentError: `threshold` has neither one number nor one per label.
     """
+    from sklearn.metrics import label_ranking_average_precision_score
+
     truth, scores = _multi_label(labels, probabilities)
     given = (scores >= _thresholds(threshold, truth.shape[1])).astype(np.int64)
     averaged = _averages(*_one_axis_if_one_label(truth, given), _columns(truth))
@@ -227,6 +223,8 @@ def best_thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> list
 
 
 def _best_threshold(truth: Array, scores: Array) -> float:
+    from sklearn.metrics import precision_recall_curve
+
     positives = int(truth.sum())
     if positives == 0:
         return _DEFAULT_THRESHOLD
@@ -244,6 +242,8 @@ def _best_threshold(truth: Array, scores: Array) -> float:
 
 
 def _averages(truth: Array, chosen: Array, columns: list[int] | None = None) -> dict[str, float]:
+    from sklearn.metrics import precision_recall_fscore_support
+
     result: dict[str, float] = {}
     with _no_user_warnings():
         for average in ("macro", "micro", "weighted"):
@@ -257,6 +257,8 @@ def _averages(truth: Array, chosen: Array, columns: list[int] | None = None) -> 
 
 
 def _table(truth: Array, chosen: Array, columns: list[int], names: Sequence[str]) -> pd.DataFrame:
+    from sklearn.metrics import precision_recall_fscore_support
+
     with _no_user_warnings():
         precision, recall, f1, support = precision_recall_fscore_support(
             truth, chosen, labels=columns, average=None, zero_division=0
@@ -287,6 +289,8 @@ def _has_both(truth: Array) -> bool:
 
 
 def _average_precision(truth: Array, scores: Array) -> float:
+    from sklearn.metrics import average_precision_score
+
     return float(average_precision_score(truth, scores)) if _has_both(truth) else float("nan")
 
 

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 import pandas as pd
-from seqeval.metrics import classification_report
-from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
 
 from easytx.errors import DataError
 
@@ -39,6 +37,8 @@ def entity_scores(true: Tags, predicted: Tags) -> dict[str, float]:
     Raises:
         DataError: There are no sentences, the tags of a sentence are not as many, or a tag is empty.
     """
+    from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
+
     truth, guess = _aligned(true, predicted)
     with _no_tag_warnings():
         precision, recall, f1, _ = precision_recall_fscore_support(truth, guess, average="micro", zero_division=0)
@@ -62,6 +62,8 @@ def entity_table(true: Tags, predicted: Tags) -> pd.DataFrame:
     Raises:
         DataError: There are no sentences, the tags of a sentence are not as many, or a tag is empty.
     """
+    from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
+
     truth, guess = _aligned(true, predicted)
     with _no_tag_warnings():
         types = _entity_types(truth, guess)
@@ -80,6 +82,8 @@ def entity_report(true: Tags, predicted: Tags) -> str:
     Raises:
         DataError: There are no sentences, the tags of a sentence are not as many, or a tag is empty.
     """
+    from seqeval.metrics import classification_report
+
     truth, guess = _aligned(true, predicted)
     with _no_tag_warnings():
         if not _entity_types(truth, guess):
@@ -88,6 +92,8 @@ def entity_report(true: Tags, predicted: Tags) -> str:
 
 
 def _entity_types(truth: list[list[str]], guess: list[list[str]]) -> list[str]:
+    from seqeval.metrics.sequence_labeling import get_entities
+
     return sorted({kind for tags in (truth, guess) for kind, _, _ in get_entities(tags)})
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import torch
-from datasets import Dataset
-from scipy.special import softmax
 
 from easytx.data.checks import counted, rows
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, lengths_of
 from easytx.errors import LabelError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 OUTSIDE = "O"
 
@@ -108,6 +109,8 @@ def answers(values: Sequence[np.ndarray], data: TaskData, labels: LabelMap) -> A
         data: The sentences and their features.
         labels: The labels of the logits.
     """
+    from scipy.special import softmax
+
     sizes = [len(words) for words in data.frame["words"]]
     logits, word = _stitched(values, data.dataset, np.cumsum(sizes) - sizes)
     first = np.flatnonzero(np.diff(word, prepend=-1))

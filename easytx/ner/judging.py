@@ -6,7 +6,6 @@ from itertools import chain
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
 from easytx.data.labels import LabelMap
 from easytx.ner.data import Answers
@@ -21,6 +20,8 @@ def judged(answers: Answers, sentences: pd.DataFrame, labels: LabelMap) -> Judge
 
     The probability of a sentence is that of its least certain tag.
     """
+    from scipy.special import softmax
+
     truth = labels.encode(list(chain.from_iterable(sentences["labels"])), name="labels")
     tags = labels.encode(list(chain.from_iterable(answers.tags)), name="tags")
     chances = np.full((len(truth), len(labels)), np.nan)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
@@ -31,6 +30,9 @@ from easytx.ner.results import NEREvalResult, append_report, evaluation, predict
 from easytx.training.inference import Outputs, trimmed
 from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class NERModel(LabelledModel):
@@ -84,8 +86,7 @@ class NERModel(LabelledModel):
         """Return the label id of every word; in training, labels and weights are learnt here."""
         if split != "train":
             return rules.tag_ids(frame, self.known_labels(), name=name)
-        tags = rules.several_tags(frame, name=name)
-        known = self.learn_labels(tags, name=name)
+        known = self.learn_labels(rules.several_tags(frame, name=name), name=name)
         ids = rules.tag_ids(frame, known, name=name)
         self.weigh(ids)
         return ids

@@ -6,14 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
 from tokenizers import normalizers
 
+from easytx.data.tokenise import as_dataset
 from easytx.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Sentences per tokenizer call: enough for its threads, little enough to bound memory.
 _CHUNK = 8192
@@ -74,7 +77,7 @@ def encode_words(
         words = slice(first_word, first_word + int(sizes.sum()))
         tables.append(_windows(tokenizer, part, sizes, None if ids is None else ids[words], layout, start))
         first_word = words.stop
-    return Dataset(pa.concat_tables(tables))
+    return as_dataset(pa.concat_tables(tables))
 
 
 @dataclass(frozen=True)

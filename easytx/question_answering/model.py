@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 import torch
-from datasets import Dataset
 from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
@@ -29,6 +28,9 @@ from easytx.question_answering.spans import SpanPrediction, best_spans
 from easytx.question_answering.windows import encode_windows
 from easytx.training.inference import Outputs, trimmed
 from easytx.training.judged import Judged
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Answers = list[SpanPrediction]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Windows that are decoded together: few enough for the processor's caches.
 _CHUNK = 512

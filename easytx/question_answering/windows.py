@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from datasets import Dataset
 
+from easytx.data.tokenise import as_dataset
 from easytx.errors import ArgumentError, CheckpointError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Rows that are tokenised together: bounds the memory that Python's lists of offsets take.
 _CHUNK = 1024
@@ -126,7 +129,7 @@ def encode_windows(
             same = chunk[overlap_of_row[chunk] == overlap]
             _tokenise(tokenizer, questions, contexts, same, max_length, overlap, windows)
         tables.append(_table(windows.in_order(), tokenizer.cls_token_id, answers))
-    return Dataset(pa.concat_tables(tables))
+    return as_dataset(pa.concat_tables(tables))
 
 
 class _Windows(NamedTuple):

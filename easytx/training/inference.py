@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 
 from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
+from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Reduce = Callable[[Any, Mapping[str, torch.Tensor]], "torch.Tensor | Sequence[torch.Tensor]"]
 Collator = Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]
@@ -35,8 +39,15 @@ class Outputs:
 
 def model_inputs(model: torch.nn.Module, dataset: Dataset) -> list[str]:
     """Return the columns of a dataset that the model's forward takes."""
-    accepted = inspect.signature(model.forward).parameters
+    wrapped = vars(model).get("forward")
+    kind: Any = type(model)
+    accepted = _parameters(kind) if wrapped is None else inspect.signature(wrapped).parameters
     return [name for name in dataset.column_names if name in accepted]
+
+
+@functools.cache
+def _parameters(kind: Any) -> Collection[str]:
+    return inspect.signature(kind.forward).parameters.keys() - {"self"}
 
 
 def run(
@@ -79,12 +90,13 @@ def run(
     losses = _RunningLoss(shifts_labels, loss_function)
     was_training = model.training
     model.eval()
+    network = cast_copy(model, device, dtype)
     try:
-        # One autocast region for the whole loop: the cast weights are kept from batch to batch.
+        # One autocast region for the whole loop: where weights are cast, they are cast once.
         with torch.no_grad(), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 inputs = {key: value.to(device) for key, value in collator(rows_of(features, batch)).items()}
-                outputs = _forward(model, inputs, loss_function, losses if number < counted else None)
+                outputs = _forward(network, inputs, loss_function, losses if number < counted else None)
                 kept = reduce(outputs, inputs)
                 for position, value in zip(batch, _arrays(kept), strict=True):
                     values[position] = value
@@ -145,6 +157,10 @@ def _forward(
 
 def rows_of(features: Dataset, batch: np.ndarray) -> list[dict[str, Any]]:
     """Return the rows of a batch, one dict each."""
+    if features._indices is None and not any(hasattr(kind, "decode_example") for kind in features.features.values()):
+        # Past the formatting of datasets, which for a short text takes longer than a small model.
+        rows: list[dict[str, Any]] = features.data.fast_gather(batch).to_pylist()
+        return rows
     columns = features[batch.tolist()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-import weakref
 from typing import Any
 
 import torch
 from torch import nn
 
-# network -> (state of its weights, its int8 copy)
-_COPIES: weakref.WeakKeyDictionary[nn.Module, tuple[int, nn.Module]] = weakref.WeakKeyDictionary()
+from easytx.training.copies import kept_copy
 
 
 def dynamically_quantised(network: nn.Module) -> nn.Module:
@@ -19,15 +17,13 @@ def dynamically_quantised(network: nn.Module) -> nn.Module:
     Activations are quantised as they come (torch dynamic quantisation). The copy is made once, and anew after the
     weights have changed.
     """
-    # Every in-place change of a tensor raises its version.
-    state = sum(parameter._version for parameter in network.parameters())
-    known = _COPIES.get(network)
-    if known is not None and known[0] == state:
-        return known[1]
+    return kept_copy(network, torch.qint8, lambda: _quantised(network))
+
+
+def _quantised(network: nn.Module) -> nn.Module:
     quantise: Any = torch.ao.quantization.quantize_dynamic
     with warnings.catch_warnings():
         # torch announces that this function will move to another package.
         warnings.simplefilter("ignore")
         copy: nn.Module = quantise(network, {nn.Linear}, dtype=torch.qint8)
-    _COPIES[network] = (state, copy)
     return copy

@@ -14,7 +14,9 @@ from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
 from easytx.training.batching import LengthGroupedSampler
 from easytx.training.checkpoints import rotate, seal, unseal
+from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
+from easytx.training.memory import keep_freed_memory
 
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
 
@@ -100,7 +102,10 @@ class EasyTrainer(Trainer):
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.auto_find_batch_size:
             self._start_afresh()
-        return super()._inner_training_loop(*args, **kwargs)
+        network: Any = self.model
+        forget_copies(network)
+        with keep_freed_memory(self.args.device):
+            return super()._inner_training_loop(*args, **kwargs)
 
     def _start_afresh(self) -> None:
         """Undo what the steps before a batch that did not fit have left behind."""
