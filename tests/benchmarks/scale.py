@@ -6,8 +6,8 @@
 
 Parts: tokenise and predict (seconds per thousand rows, for each number of rows; linear growth keeps them the same),
 train (peak resident memory of `train_model` above that of frame, model and optimiser), calls (`predict` again and
-again: growth of resident memory, threads and open files). Each measurement has a process of its own. The rows are made up, so
-no data is needed. Prints one table and writes `scale.json`. Linux only.
+again: growth of resident memory, threads and open files). Each measurement has a process of its own. The rows are
+made up, so no data is needed. Prints one table and writes `scale.json`. Linux only.
 """
 
 from __future__ import annotations
