@@ -69,8 +69,9 @@ class Samples:
         Raises:
             DataError: If a folder holds no sample, or one that cannot be read; or lists differ in length.
         """
-        if isinstance(data, (str, Path)) and Path(data).is_dir():
-            return self._named(self._read(Path(data), name))
+        place = _folder(data)
+        if place is not None:
+            return self._named(self._read(place, name))
         if self.files is not None:
             raise DataError(f"files_list names samples of a folder, but {name} is a {type(data).__name__}.")
         if isinstance(data, Mapping):
@@ -87,8 +88,7 @@ class Samples:
             frame: Rows with our column names.
             data: What they were read from.
         """
-        inside = isinstance(data, (str, Path)) and Path(data).is_dir()
-        folder = Path(self.image_path if self.image_path is not None else data if inside else "")
+        folder = _folder(data) or Path() if self.image_path is None else Path(self.image_path)
 
         def full(value: Any) -> Any:
             return str(folder / f"{value}{self.image_suffix}") if isinstance(value, (str, Path)) else value
@@ -125,6 +125,15 @@ class Samples:
         if not isinstance(files, (list, tuple)) or not files:
             raise DataError(f"files_list must name files of the folder {name}, as a list or in a JSON file.")
         return [str(file) for file in files]
+
+
+def _folder(data: Any) -> Path | None:
+    """Return the folder that the data is, or None if it is something else."""
+    try:
+        return Path(data) if isinstance(data, (str, Path)) and Path(data).is_dir() else None
+    except OSError:
+        # A text may be too long for a file's name.
+        return None
 
 
 def _sample(path: Path, name: str) -> dict[str, Any]:

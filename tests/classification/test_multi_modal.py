@@ -352,6 +352,12 @@ def test_folders_and_lists_that_do_not_fit_are_refused(make: Any, folder: Path, 
     )
 
 
+def test_a_text_alone_is_refused(make: Any) -> None:
+    expected = "to_predict must be a list of lists of 2 strings, but its rows have [1] parts."
+    for text in ("a", "long " * 1000):
+        assert _refused(lambda text=text: make(num_labels=2).predict(text)) == expected
+
+
 def test_a_row_of_the_training_data_in_the_evaluation_data_is_noticed(make: Any) -> None:
     args = {"evaluate_during_training": True, "save_best_model": False}
     other = _frame(images=[_picture("black"), *(_picture(colour) for colour in COLOURS[1:])])
