@@ -23,15 +23,8 @@ import wandb
 from easytx.config.model_args import ModelArgs
 from easytx.errors import ArgumentError
 from easytx.training import tracking_mode
-from easytx.training.tracking_mode import (
-    answers,
-    decided_mode,
-    init_options,
-    is_wanted,
-    log_model,
-    stated_mode,
-    watched,
-)
+from easytx.training.tracking_mode import decided_mode, init_options, is_wanted, log_model, stated_mode, watched
+from easytx.training.tracking_server import answers
 
 from .wandb_runs import runs
 
@@ -51,7 +44,7 @@ def _no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def _server(status: int) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_POST(self) -> None:
             self.send_response(status)
             self.end_headers()
 
@@ -117,24 +110,25 @@ def test_a_disabled_run_writes_nothing(
 
 
 def test_without_a_key_a_run_is_offline() -> None:
-    mode, reason = decided_mode(wandb, {})
-    assert mode == "offline"
-    assert reason == "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
-    assert decided_mode(wandb, {"mode": "offline"}) == ("offline", None)
-    assert decided_mode(wandb, {"mode": "disabled"}) == ("disabled", None)
+    reason = "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
+    assert decided_mode(wandb, {}) == ("offline", reason, None)
+    assert decided_mode(wandb, {"mode": "offline"}) == ("offline", None, None)
+    assert decided_mode(wandb, {"mode": "disabled"}) == ("disabled", None, None)
 
 
 def test_with_a_key_the_server_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(tracking_mode, "answers", lambda url: asked.append(url) or "good" in url)
+    monkeypatch.setattr(tracking_mode, "answers", lambda url, **_: asked.append(url) or "good" in url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert decided_mode(wandb, {"settings": {"base_url": "https://good"}}) == ("online", None)
-    assert decided_mode(wandb, {"settings": wandb.Settings(base_url="https://bad")}) == (
-        "offline",
-        "https://bad does not answer",
-    )
+    found = [decided_mode(wandb, {"settings": {"base_url": "https://good"}})]
+    found.append(decided_mode(wandb, {"settings": wandb.Settings(base_url="https://bad")}))
     monkeypatch.setenv("WANDB_BASE_URL", "https://good.own")
-    assert decided_mode(wandb, {"mode": "online"}) == ("online", None)
+    found.append(decided_mode(wandb, {"mode": "online"}))
+    assert found == [
+        ("online", None, "https://good"),
+        ("offline", "https://bad does not answer", None),
+        ("online", None, "https://good.own"),
+    ]
     assert asked == ["https://good", "https://bad", "https://good.own"]
 
 
@@ -151,7 +145,6 @@ def test_a_dead_server_is_not_waited_for() -> None:
         started = time.monotonic()
         assert not answers(url, seconds=0.2)
         assert time.monotonic() - started < 1.0
-    assert tracking_mode.PATIENCE <= 8
 
 
 def test_a_name_that_is_never_found_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
