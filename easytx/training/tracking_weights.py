@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 _BINS = 64
@@ -38,6 +39,6 @@ def _histogram(tensor: torch.Tensor) -> Any:
         return None
     low, high = values.min().item(), values.max().item()
     if low == high:
-        return wandb.Histogram(np_histogram=([len(values)], [low, high]))
-    counts, edges = torch.histc(values, bins=_BINS, min=low, max=high), torch.linspace(low, high, _BINS + 1)
-    return wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+        return wandb.Histogram(np_histogram=(np.array([len(values)]), np.array([low, high])))
+    counts = torch.histc(values, bins=_BINS, min=low, max=high).cpu().numpy()
+    return wandb.Histogram(np_histogram=(counts, np.linspace(low, high, _BINS + 1)))

@@ -156,8 +156,9 @@ def test_a_server_that_refuses_the_key_leaves_a_run_in_a_folder(
     assert (run.id, run.exit_code) == (model.wandb_run_id, 0)
     assert run.column("train/loss")
     assert _said(caplog) == [
-        f"Weights & Biases: {server.url} did not open it (Error initializing run: input: permission denied), so this run is not on the server, only "
-        f"in {run.folder}. Training is not affected. Send what is recorded with: wandb sync {run.folder}"
+        f"Weights & Biases: {server.url} did not open it (Error initializing run: input: permission denied), so this "
+        f"run is not on the server, only in {run.folder}. Training is not affected. "
+        f"Send what is recorded with: wandb sync {run.folder}"
     ]
 
 

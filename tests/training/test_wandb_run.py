@@ -430,6 +430,7 @@ def test_histograms_are_of_what_is_finite() -> None:
     found = histograms(network, "all")
     assert set(found) == {"parameters/weight"}
     assert (found["parameters/weight"].histogram, found["parameters/weight"].bins) == ([1], [1.0, 1.0])
+    network = network.to(torch.bfloat16)
     network.weight.grad = torch.tensor([[0.0, 4.0]], dtype=torch.bfloat16)
     (made,) = histograms(network, "gradients").values()
     assert (made.histogram[0], made.histogram[-1], sum(made.histogram)) == (1, 1, 2)
