@@ -20,8 +20,8 @@ def _id(path: Path) -> str:
     return path.stem
 
 
-def test_there_is_a_notebook_for_every_class() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["classification", "multi_label", "ner", "question_answering"]
+def test_there_is_a_notebook_for_every_class_and_one_for_tracking() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["classification", "multi_label", "ner", "question_answering", "tracking"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_id)
