@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STEP = "train/global_step"
+
+# Bytes: with less room on a disk, wandb may have had to leave something out.
+_ROOM = 100_000
 
 # Seconds between two looks at whether the server still takes what is sent.
 _PAUSE = 5
@@ -166,6 +170,9 @@ class Tracker:
             self._wait_for_uploads()
         with self.guard("the end of the run"):
             run.finish(exit_code=exit_code)
+            if self.folder is not None and shutil.disk_usage(self.folder).free < _ROOM:
+                # wandb keeps it to itself if it cannot write.
+                self._warn(f"the disk of {self.folder} is full, so the end of the run may be missing", self._later())
         _forget(run)
 
     def _wait_for_uploads(self) -> None:

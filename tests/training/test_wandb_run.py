@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -222,19 +223,40 @@ def test_a_sweep_is_tracked_without_a_project(
     assert len(_runs()) == 1
 
 
+@pytest.mark.parametrize("error", [NonFiniteLossError("nan"), KeyboardInterrupt(), SystemExit(3)])
 def test_a_training_that_fails_is_a_run_that_failed(
-    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, options: dict[str, Any]
+    error: BaseException, classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, options: dict[str, Any]
 ) -> None:
     def broken(*_given: Any) -> float:
-        raise NonFiniteLossError("nan")
+        raise error
 
     model = classifier(**options, **EVALUATES, no_save=True)
-    with pytest.raises(NonFiniteLossError, match="nan"):
+    with pytest.raises(type(error)):
         model.train_model(train_df, eval_data=eval_df, broken=broken)
     assert wandb.run is None
     (run,) = _runs()
     assert run.exit_code == 1
     assert run.column("train/loss")
+
+
+def test_a_full_disk_is_told_of_though_wandb_says_nothing(
+    classifier: Make,
+    train_df: pd.DataFrame,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    with caplog.at_level(logging.WARNING, logger="easytx"):
+        classifier(**options, no_save=True).train_model(train_df)
+    (run,) = _runs()
+    said = [record.getMessage() for record in caplog.records if "Weights & Biases" in record.getMessage()]
+    folder = run.folder.resolve()
+    assert said == [
+        f"Weights & Biases: the disk of {folder} is full, so the end of the run may be missing. Training is not "
+        f"affected. Send what is recorded with: wandb sync {folder}"
+    ]
 
 
 def test_each_training_is_a_run_of_its_own(classifier: Make, train_df: pd.DataFrame, options: dict[str, Any]) -> None:
