@@ -15,8 +15,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 PICTURE = Path(__file__).parent / "pages" / "how-to" / "tracking.svg"
 
-# Rows of the table that are shown, and characters of a text in a line.
-_ROWS, _WIDTH = 5, 62
+# Rows of the table that are shown: so many that are wrong and so many that are right; characters of a text.
+_WRONG, _RIGHT, _WIDTH = 3, 2, 75
 
 
 def main() -> None:
@@ -96,18 +96,23 @@ def _table(axes: Any, predictions: dict[str, Any]) -> None:
     columns = ["text", "truth", "prediction", "probability"]
     places = [predictions["columns"].index(name) for name in columns]
     cells = [[row[place] for place in places] for row in predictions["data"]]
-    # Mistakes first: they are what one looks for.
-    cells.sort(key=lambda row: row[1] == row[2])
+    cells = [row for row in cells if row[1] != row[2]][:_WRONG] + [row for row in cells if row[1] == row[2]][:_RIGHT]
     shown = [[textwrap.shorten(row[0], _WIDTH, placeholder=" ..."), *row[1:3], f"{row[3]:.2f}"] for row in cells]
     axes.axis("off")
     axes.set_title("eval/predictions, at the last evaluation", fontsize=9, loc="left")
     drawn = axes.table(
-        cellText=shown[:_ROWS], colLabels=columns, colWidths=[0.58, 0.15, 0.15, 0.12], cellLoc="left", loc="upper left"
+        cellText=shown,
+        colLabels=columns,
+        colWidths=[0.6, 0.15, 0.15, 0.1],
+        cellLoc="left",
+        colLoc="left",
+        loc="upper left",
     )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)
     drawn.scale(1, 1.35)
     for (line, _), cell in drawn.get_celld().items():
+        cell.PAD = 0.02
         cell.set_edgecolor("lightgray")
         wrong = line > 0 and shown[line - 1][1] != shown[line - 1][2]
         cell.set_facecolor("whitesmoke" if line == 0 else "mistyrose" if wrong else "white")

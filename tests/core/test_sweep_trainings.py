@@ -20,6 +20,7 @@ from easytx.core import sweep_agent
 from easytx.errors import ArgumentError
 from easytx.testing import CORPUS
 from easytx.training import tracking_mode
+from tests.training.wandb_runs import runs
 
 QUIET = {"silent": True, "fp16": False, "max_seq_length": 32, "train_batch_size": 6, "manual_seed": 3}
 SMALL = {"save_model_every_epoch": False, "save_eval_checkpoints": False, "save_steps": -1}
@@ -172,7 +173,12 @@ def test_the_loop_of_weights_and_biases_runs_as_it_is(
     assert [{name: model.args[name] for name in values[0]} for model in models] == values
     assert model_args.to_dict() == before
     assert wandb.run is None
-    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == (2 if mode == "offline" else 0)
+    found = runs(tmp_path)
+    assert len(found) == (2 if mode == "offline" else 0)
+    for run in found:
+        # What a sweep's metric is looked for among.
+        assert {"mcc", "eval_loss", "train_loss"} <= {name for row in run.history for name in row}
+        assert run.exit_code == 0
 
 
 @pytest.fixture

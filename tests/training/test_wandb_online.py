@@ -201,7 +201,7 @@ def test_what_was_kept_in_folders_becomes_one_run_when_it_is_sent(
         environment = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_MODE": "online"}
         for run in (first, second):
             command = [sys.executable, "-m", "wandb", "sync", str(run.folder)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
             assert done.returncode == 0, done.stderr
     assert set(server.runs) == set(server.rows) == {model.wandb_run_id}
     sent = server.rows[model.wandb_run_id]

@@ -130,6 +130,17 @@ def test_the_configuration_of_a_run(classifier: Make, train_df: pd.DataFrame, op
     assert run.name == model.wandb_run_name == "a name"
 
 
+def test_the_environment_names_the_project(
+    classifier: Make, train_df: pd.DataFrame, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "from the environment")
+    for own in ({"wandb_project": None, "report_to": ["wandb"]}, {}):
+        model = classifier(**{**options, **own}, no_save=True)
+        details = model.train_model(train_df)
+        assert details.info["trackers"] == ["wandb"]
+    assert [run.project for run in _runs()] == ["from the environment", "tests"]
+
+
 def test_the_final_evaluation_of_a_run(
     classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, options: dict[str, Any]
 ) -> None:
