@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import logging
 import os
 import sys
 import tempfile
@@ -45,10 +44,6 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(autouse=True)
 def _own_tracker() -> Iterator[None]:
     """Have the client forget, after each test, what it has read of the environment, and end what is open."""
-    # What one test's libraries have switched off is not the next one's.
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.startswith("easytx") and isinstance(logger, logging.Logger):
-            logger.disabled = False
     yield
     wandb = sys.modules.get("wandb")
     if wandb is not None:

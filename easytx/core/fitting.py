@@ -131,11 +131,12 @@ class _Run:
         before = copied_weights(network) if self.model.trained else None
         self.trainer = self._trainer(network)
         self.report = TrackedTraining(self.model, self.train_data, self._description())
+        earlier = None if resume is None else read_run(resume)
         with tracked(
             self.args,
             config=self.report.configuration,
             main_process=self.trainer.is_world_process_zero(),
-            earlier=None if resume is None else read_run(resume),
+            earlier=None if earlier is None else earlier.after_checkpoint(),
             sweeping=self.model.is_sweeping,
         ) as tracker:
             self.report.tracker = tracker
@@ -154,7 +155,6 @@ class _Run:
                     raise
                 finally:
                     self.trainer.release()
-                    self.report.unwatch()
                     self.model.run_record = tracker.record()
             self.model.trained = True
             self._restore_best()

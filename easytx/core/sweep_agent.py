@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import netrc
 import os
-import socket
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from easytx.config.warn import warn_user
 from easytx.core.sweep_trial import FATAL, Trial, Trials
+from easytx.training.tracking_mode import NO_KEY, decided_mode, with_settings
+from easytx.training.tracking_open import CLOSING
 
 logger = logging.getLogger(__name__)
-
-# Seconds. The client itself would wait for a minute and a half.
-_PATIENCE = 5.0
 
 
 def has_account() -> bool:
@@ -27,19 +22,10 @@ def has_account() -> bool:
         import wandb
     except ImportError:
         return False
-    if os.environ.get("WANDB_DISABLED", "").lower() in {"1", "on", "true", "yes"}:
-        return False
-    settings = wandb.setup().settings
-    if (os.environ.get("WANDB_MODE") or settings.mode) not in {"online", "run", "shared"}:
-        return False
-    # In netrc files the default server is called as it always was.
-    hosts = [urlsplit(settings.base_url).netloc, *([] if os.environ.get("WANDB_BASE_URL") else ["api.wandb.ai"])]
-    if not (os.environ.get("WANDB_API_KEY") or settings.api_key or _in_netrc(hosts)):
-        return False
-    if _reachable(settings.base_url):
-        return True
-    warn_user(f"{settings.base_url} cannot be reached; the sweep runs on this machine alone.")
-    return False
+    decision = decided_mode(wandb, {})
+    if decision.reason not in (None, NO_KEY):
+        warn_user(f"{decision.reason}; the sweep runs on this machine alone.")
+    return decision.server is not None
 
 
 def run_agent(
@@ -81,15 +67,17 @@ def run_agent(
             logger.warning("The sweep was interrupted; its table ends here.")
     # What the client has read of the environment in between is forgotten.
     wandb.teardown()
-    if fatal:
+    if fatal and (isinstance(fatal[0], FATAL) or not done):
         raise fatal[0]
+    if fatal:
+        warn_user(f"Weights & Biases failed ({fatal[0]}); the sweep's table ends here.")
     return done
 
 
 def _run(trials: Trials, number: int, project: str | None) -> Trial:
     import wandb
 
-    run = wandb.init()
+    run = wandb.init(settings=with_settings(wandb, None, {"finish_timeout": CLOSING}))
     exit_code = 1
     try:
         params = {name: run.config[name] for name in trials.plan.parameters}
@@ -118,23 +106,3 @@ def _environment() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             del os.environ[name]
         os.environ.update(before)
-
-
-def _in_netrc(hosts: list[str]) -> bool:
-    try:
-        entries = netrc.netrc(os.environ.get("NETRC"))
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any(entries.authenticators(host) for host in hosts)
-
-
-def _reachable(url: str) -> bool:
-    parts = urlsplit(url)
-    if urllib.request.getproxies():
-        # Only the proxy can tell.
-        return True
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=_PATIENCE):
-            return True
-    except OSError:
-        return False

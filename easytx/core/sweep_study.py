@@ -138,8 +138,7 @@ def _study(plan: Plan, config: Mapping[str, Any], path: str | Path | None) -> It
     storage: Any = optuna.storages.InMemoryStorage()
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with _logging_kept():
-            storage = optuna.storages.RDBStorage(f"sqlite:///{Path(path).resolve()}")
+        storage = optuna.storages.RDBStorage(f"sqlite:///{Path(path).resolve()}")
     try:
         study = optuna.create_study(
             storage=storage,
@@ -155,21 +154,6 @@ def _study(plan: Plan, config: Mapping[str, Any], path: str | Path | None) -> It
         storage.remove_session()
         if path is not None:
             storage.engine.dispose()
-
-
-@contextlib.contextmanager
-def _logging_kept() -> Iterator[None]:
-    """Leave logging as it was: opening a storage configures it anew, and switches off every logger there is."""
-    root = logging.getLogger()
-    known = [it for it in root.manager.loggerDict.values() if isinstance(it, logging.Logger)]
-    switched_off, level, handlers = [it.disabled for it in known], root.level, root.handlers[:]
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers
-        for it, disabled in zip(known, switched_off, strict=True):
-            it.disabled = disabled
 
 
 def _check_same(study: optuna.Study, config: Mapping[str, Any], path: str | Path | None) -> None:

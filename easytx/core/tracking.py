@@ -49,7 +49,6 @@ class TrackedTraining:
         self.evaluations = 0
         self.scores: dict[str, float] = {}
         self.wrong: pd.DataFrame | None = None
-        self.reporter: RunReporter | None = None
         self._configuration: dict[str, Any] = {}
 
     def configuration(self) -> dict[str, Any]:
@@ -79,14 +78,14 @@ class TrackedTraining:
             return []
         dataset = self.train.dataset
         known = isinstance(dataset, Sized)
-        self.reporter = RunReporter(
+        reporter = RunReporter(
             self.tracker,
             rows=len(dataset) if known else 0,
             tokens=int(lengths_of(dataset).sum()) if known else 0,
             checkpoint=self._send_checkpoint if self.sends == "checkpoint" else None,
             evaluates=evaluates,
         )
-        return [self.reporter]
+        return [reporter]
 
     def evaluated(
         self, state: Any, loss: float, result: Mapping[str, Any], answers: Any, data: TaskData, *, is_best: bool
@@ -119,11 +118,6 @@ class TrackedTraining:
                 rows = judged.sample(args.wandb_log_predictions)
                 progress = {"epoch": state.epoch, "global_step": state.global_step}
                 log_table(self.tracker, "eval/predictions", rows.assign(**progress))
-
-    def unwatch(self) -> None:
-        """Take back what WANDB_WATCH has put on the network."""
-        if self.reporter is not None:
-            self.reporter.unwatch()
 
     def concluded(self, best: Mapping[str, Any] | None, best_step: int | None) -> None:
         """Report the best evaluation, and what it had wrong."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from easytx.config.model_args import ModelArgs
 from easytx.errors import MissingExtraError
-from easytx.training.tracking_mode import decided_mode, init_options, is_wanted
+from easytx.training.tracking_mode import is_wanted
+from easytx.training.tracking_open import open_run
 from easytx.training.tracking_record import RunRecord
+from easytx.training.tracking_server import Link
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -22,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 STEP = "train/global_step"
 
-# What wandb.init is not given when a run goes on: how it was begun.
-_BEGINNING = ("fork_from", "resume_from", "config")
+# Bytes: with less room on a disk, wandb may have had to leave something out.
+_ROOM = 100_000
+
+# Seconds between two looks at whether the server still takes what is sent.
+_PAUSE = 5
 
 
 class Guard:
@@ -63,6 +69,8 @@ class Tracker:
         self.failed = False
         self.folder: str | None = None
         self.global_step = 0
+        self._uploads: list[Any] = []
+        self._link: Link | None = None
         self._first_step: int | None = None
         self._warned = False
         self._record: RunRecord | None = None
@@ -82,44 +90,24 @@ class Tracker:
                 self._warn("wandb is not installed, so this run is not recorded", "Install it with: pip install wandb")
                 return
             if wandb.run is not None:
-                self.run = wandb.run
-                self.folder = _folder(self.run)
+                self._take(wandb.run)
                 if self.is_on:
                     self.run.config.update(dict(config()), allow_val_change=True)
                     self._define(("train/*", "eval/*", "test/*"))
                 return
-            self._begin(wandb, init_options(args), config, earlier)
+            opened = open_run(wandb, args, config, earlier)
+            self.owned = True
+            self._take(opened.run)
+            self._first_step = opened.first_step
+            if opened.reason is not None:
+                self._warn(f"{opened.reason}, so this run is not on the server, only in {self.folder}", self._later())
+            if self.is_on:
+                self._define(("*",))
 
-    def _begin(
-        self,
-        wandb: Any,
-        options: dict[str, Any],
-        config: Callable[[], Mapping[str, Any]],
-        earlier: RunRecord | None,
-    ) -> None:
-        if earlier is None:
-            mode, reason = decided_mode(wandb, options)
-            options["config"] = {**config(), **(options.get("config") or {})}
-        else:
-            # A run stays where it was begun: what is sent later has to follow what was kept in a folder.
-            mode, reason = ("offline", None) if earlier.mode == "offline" else decided_mode(wandb, options)
-            where = {"id": earlier.id, "project": earlier.project, "entity": earlier.entity, "resume": "allow"}
-            options = {k: v for k, v in options.items() if k not in _BEGINNING}
-            options |= {name: value for name, value in where.items() if value is not None}
-        if mode is not None:
-            options["mode"] = mode
-        if options.get("settings") is not None:
-            # wandb writes the run's id into it, which the next run would take over.
-            options["settings"] = copy.copy(options["settings"])
-        self.run = wandb.init(**options)
-        self.owned = True
-        self.folder = _folder(self.run)
-        if earlier is not None and mode == "offline":
-            self._first_step = earlier.step
-        if reason is not None:
-            self._warn(f"{reason}, so this run is not on the server, only in {self.folder}", self._later())
-        if self.is_on:
-            self._define(("*",))
+    def _take(self, run: Any) -> None:
+        self.run, self.folder = run, _folder(run)
+        if self.is_on and not getattr(run, "offline", True):
+            self._link = Link(run)
 
     def _define(self, names: tuple[str, ...]) -> None:
         self.run.define_metric(STEP)
@@ -132,7 +120,7 @@ class Tracker:
             return
         with self.guard(what, ends=what == "metrics"):
             step, self._first_step = self._first_step, None
-            self.run.log({STEP: self.global_step, **row}, **({} if step is None else {"step": step}))
+            self.run.log({STEP: self.global_step, **row}, **({} if step is None else {"step": step, "commit": True}))
 
     def summarise(self, values: Mapping[str, Any]) -> None:
         """Set values of the summary."""
@@ -159,12 +147,40 @@ class Tracker:
                 )
         return RunRecord(None) if self.failed and self._record is None else self._record
 
+    def reaches_server(self) -> bool:
+        """Tell whether tables and artifacts can be logged now; for a run in a folder that is always so."""
+        if self._link is None or self._link.is_up():
+            return True
+        self._warn(
+            f"{self._link.url} does not answer any more, so tables and artifacts will be missing from the run",
+            self._later(),
+        )
+        return False
+
+    def log_artifact(self, artifact: Any, aliases: list[str]) -> None:
+        """Send an artifact; the end of the run waits for it, as long as the server answers."""
+        self._uploads.append(self.run.log_artifact(artifact, aliases=aliases))
+
     def close(self, exit_code: int) -> None:
         """Finish the run if it was opened here."""
-        if self.run is not None and self.owned:
-            with self.guard("the end of the run"):
-                self.run.finish(exit_code=exit_code)
-        self.run = None
+        run, self.run = self.run, None
+        if run is None or not self.owned:
+            return
+        with self.guard("artifacts"):
+            self._wait_for_uploads()
+        with self.guard("the end of the run"):
+            run.finish(exit_code=exit_code)
+            if self.folder is not None and shutil.disk_usage(self.folder).free < _ROOM:
+                # wandb keeps it to itself if it cannot write.
+                self._warn(f"the disk of {self.folder} is full, so the end of the run may be missing", self._later())
+        _forget(run)
+
+    def _wait_for_uploads(self) -> None:
+        # The client's own time limit at the end of a run is for the little that is left; weights take longer.
+        for artifact in self._uploads:
+            while self._link is not None and not _is_sent(artifact):
+                if not self._link.is_up(afresh=True):
+                    return
 
     def guard(self, what: str, *, ends: bool = False) -> Guard:
         """Return a context that keeps errors of the tracker from the training.
@@ -212,10 +228,10 @@ def tracked(
         sweeping: Whether the arguments come from a sweep, which is tracked without a project too.
     """
     tracker = Tracker()
-    if main_process and is_wanted(args, sweeping=sweeping):
-        tracker.open(args, config, earlier)
     exit_code = 1
     try:
+        if main_process and is_wanted(args, sweeping=sweeping):
+            tracker.open(args, config, earlier)
         yield tracker
         exit_code = 0
     finally:
@@ -239,6 +255,28 @@ def reporters(args: ModelArgs) -> list[TrainerCallback]:
     reporter = integration_utils.TensorBoardCallback()
     reporter.logging_dir = args.tensorboard_dir
     return [reporter]
+
+
+def _is_sent(artifact: Any) -> bool:
+    """Tell whether an artifact is on the server, after a few seconds at most."""
+    import wandb
+
+    try:
+        artifact.wait(timeout=_PAUSE)
+    except wandb.errors.Error as error:
+        if isinstance(error.__cause__, TimeoutError):
+            return False
+        raise
+    return True
+
+
+def _forget(run: Any) -> None:
+    """Free what a client that has broken down leaves behind: its next run would break down at once."""
+    wandb: Any = sys.modules["wandb"]
+    if wandb.run is run:
+        wandb.run = None
+        with Guard(lambda error: logger.debug("wandb could not be shut down: %s", error)):
+            wandb.teardown()
 
 
 def _folder(run: Any) -> str | None:

@@ -26,7 +26,7 @@ def log_folder(
         aliases: Names for this version, besides "latest".
         metadata: What is known of it.
     """
-    if not tracker.is_on:
+    if not tracker.is_on or not tracker.reaches_server():
         return
     with tracker.guard(f"the artifact of {folder.name}"):
         import wandb
@@ -35,7 +35,7 @@ def log_folder(
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 artifact.add_file(str(path))
-        tracker.run.log_artifact(artifact, aliases=[*aliases, "latest"])
+        tracker.log_artifact(artifact, [*aliases, "latest"])
 
 
 def artifact_name(kind: str, run: Any) -> str:

@@ -12,11 +12,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from easytx.training.tracking import Tracker
 from easytx.training.tracking_mode import watched
+from easytx.training.tracking_weights import histograms
 
 # The Trainer's totals, which stand in the summary.
 _TOTALS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos"}
 
-# wandb looks at the weights this seldom at most.
+# Steps between two looks at the weights, at least.
 _WATCH_STEPS = 100
 
 
@@ -45,18 +46,24 @@ class RunReporter(TrainerCallback):
         self.checkpoint = checkpoint
         self.evaluates = evaluates
         self.since: tuple[float, float] | None = None
-        self.watching: Any = None
+        self.watches = watched()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock, and have wandb watch the network where WANDB_WATCH says so."""
+        """Start the clock."""
         self._start_clock(state)
-        what = watched()
-        if what is not None and self.tracker.is_on and self.watching is None:
-            with self.tracker.guard("gradients and parameters"):
-                self.watching = kwargs["model"]
-                self.tracker.run.watch(self.watching, log=what, log_freq=max(_WATCH_STEPS, state.logging_steps))
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Every so often send what WANDB_WATCH asks for, while the gradients are there."""
+        if self.watches is None or not self.tracker.is_on or state.global_step % max(_WATCH_STEPS, state.logging_steps):
+            return
+        with self.tracker.guard("gradients and parameters"):
+            found = histograms(kwargs["model"], self.watches)
+            self.tracker.global_step = state.global_step + 1
+            self.tracker.log(found, what="gradients and parameters")
 
     def on_log(
         self,
@@ -98,12 +105,6 @@ class RunReporter(TrainerCallback):
     ) -> None:
         """Note how far training came."""
         self.tracker.global_step = state.global_step
-
-    def unwatch(self) -> None:
-        """Take off the network what WANDB_WATCH has put on it."""
-        if self.watching is not None and self.tracker.run is not None:
-            with self.tracker.guard("gradients and parameters"):
-                self.tracker.run.unwatch(self.watching)
 
     def _start_clock(self, state: TrainerState) -> None:
         self.since = (time.perf_counter(), state.epoch or 0.0)

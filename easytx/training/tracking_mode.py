@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import http.client
+import copy
 import os
-import ssl
 import sys
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from easytx.config.model_args import ModelArgs
-
-# The longest wait for a server that does not answer, in seconds.
-PATIENCE = 6.0
+from easytx.training.tracking_server import answers, has_key, proxies_of
 
 _YES = {"1", "true", "yes", "on", "y", "t"}
 _ONLINE = {"online", "run", "shared"}
 LOG_MODEL = ("false", "end", "checkpoint")
+
+NO_KEY = "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
+
+
+class Decision(NamedTuple):
+    """Where a run goes.
+
+    Attributes:
+        mode: For `wandb.init`; None leaves it to wandb.
+        reason: Why it is not the mode that was asked for.
+        server: The server's address where the run goes there, otherwise None.
+    """
+
+    mode: str | None
+    reason: str | None = None
+    server: str | None = None
 
 
 def is_wanted(args: ModelArgs, *, sweeping: bool = False) -> bool:
@@ -52,12 +62,11 @@ def stated_mode(options: Mapping[str, Any]) -> str | None:
     return os.environ.get("WANDB_MODE") or None
 
 
-def decided_mode(wandb: Any, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return the mode to open a run with, and why it is not the one asked for.
+def decided_mode(wandb: Any, options: Mapping[str, Any]) -> Decision:
+    """Return where a run goes.
 
-    An attempt to go online that fails cannot be repaired in the same process, and without a key wandb would ask for
-    one. So both are found out here: without a key, or where no server answers within a few seconds, the mode is
-    "offline".
+    Without a key wandb would ask for one, and a server that is not there it would wait for. So both are found out
+    here: without a key, or where no server answers within a few seconds, the mode is "offline".
 
     Args:
         wandb: The module.
@@ -66,23 +75,37 @@ def decided_mode(wandb: Any, options: Mapping[str, Any]) -> tuple[str | None, st
     mode = stated_mode(options)
     settings = wandb.setup().settings
     if (mode or str(settings.mode)) not in _ONLINE:
-        return mode, None
-    if not _has_key(wandb, options):
-        return "offline", "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
+        return Decision(mode)
     url = str(_setting(options, "base_url") or os.environ.get("WANDB_BASE_URL") or settings.base_url)
-    if not answers(url):
-        return "offline", f"{url} does not answer"
-    return mode, None
+    if not (_setting(options, "api_key") or has_key(settings, url)):
+        return Decision("offline", NO_KEY)
+    if not answers(url, proxies=proxies_of(settings)):
+        return Decision("offline", f"{url} does not answer")
+    return Decision(mode, server=url)
 
 
-def answers(url: str, *, seconds: float = PATIENCE) -> bool:
-    """Tell whether a server answers at this address within so many seconds, looking up its name included."""
-    found: list[bool] = []
-    # The look-up of a name knows no time limit, so it is left behind in a thread where it takes too long.
-    thread = threading.Thread(target=lambda: found.append(_answers(url, seconds)), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return found == [True]
+def with_settings(wandb: Any, settings: Any, added: Mapping[str, Any]) -> Any:
+    """Return settings for `wandb.init` with further ones, where neither they nor the environment have them already.
+
+    Args:
+        wandb: The module.
+        settings: An object, a mapping or None; it stays as it is, while wandb would write the run's id into it.
+        added: Name -> value; names that this version of wandb does not know are left out.
+    """
+    own = {"settings": settings}
+    new = {
+        name: value
+        for name, value in added.items()
+        if name in wandb.Settings.model_fields
+        and _setting(own, name) is None
+        and f"WANDB_{name.upper()}" not in os.environ
+    }
+    if settings is None or isinstance(settings, Mapping):
+        return {**new, **(settings or {})} or None
+    settings = copy.copy(settings)
+    for name, value in new.items():
+        setattr(settings, name, value)
+    return settings
 
 
 def log_model(args: ModelArgs) -> str:
@@ -99,25 +122,6 @@ def watched() -> str | None:
     """Return what WANDB_WATCH has wandb record of the network: "gradients", "parameters", "all" or nothing."""
     stated = os.environ.get("WANDB_WATCH", "false").strip().lower()
     return stated if stated in ("gradients", "parameters", "all") else None
-
-
-def _answers(url: str, seconds: float) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=seconds):
-            return True
-    except urllib.error.HTTPError as error:
-        # A server that refuses this page is there; one that is broken, or has no other behind it, is not.
-        return error.code < 500
-    except urllib.error.URLError as error:
-        # wandb brings certificates of its own.
-        return isinstance(error.reason, ssl.SSLError)
-    except (OSError, ValueError, http.client.HTTPException):
-        return False
-
-
-def _has_key(wandb: Any, options: Mapping[str, Any]) -> bool:
-    stated = _setting(options, "api_key") or os.environ.get("WANDB_API_KEY")
-    return bool(stated or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or wandb.login(prompt=False))
 
 
 def _setting(options: Mapping[str, Any], name: str) -> Any:

@@ -11,6 +11,9 @@ from typing import Any
 
 RUN_FILE = "wandb_run.json"
 
+# More rows than a training adds to its history after its last checkpoint.
+_GAP = 10_000
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -41,6 +44,10 @@ class RunRecord:
         """Return the record that a file holds, without what this version does not know."""
         known = {field.name for field in dataclasses.fields(cls)}
         return cls(**{"id": None, **{name: value for name, value in values.items() if name in known}})
+
+    def after_checkpoint(self) -> RunRecord:
+        """Return the record to go on with from a checkpoint, whose run may have gone on a while without it."""
+        return dataclasses.replace(self, step=self.step + _GAP)
 
 
 def read_run(folder: str | Path) -> RunRecord | None:

@@ -24,7 +24,7 @@ _POINTS, _ALL_POINTS = 200, 10_000
 
 def log_table(tracker: Tracker, name: str, frame: pd.DataFrame) -> None:
     """Log a frame as a `wandb.Table`."""
-    if tracker.is_on:
+    if tracker.is_on and tracker.reaches_server():
         with tracker.guard(f"the table {name}"):
             tracker.log({name: as_table(frame)}, what=f"the table {name}")
 
@@ -37,7 +37,7 @@ def as_table(frame: pd.DataFrame) -> Any:
 
 def log_judgement(tracker: Tracker, judged: Judged) -> None:
     """Log what one evaluation says of each label: the confusion matrix, and ROC and precision-recall curves."""
-    if not tracker.is_on:
+    if not tracker.is_on or not tracker.reaches_server():
         return
     for name, chart in (("confusion_matrix", _matrix), ("roc", _roc), ("pr", _precision_recall)):
         with tracker.guard(f"the chart {name}"):

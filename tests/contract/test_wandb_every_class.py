@@ -38,6 +38,15 @@ CHARTS = {
 WITHOUT_TABLES = {"causal_language_model", "masked_language_model"}
 WITHOUT_PROBABILITY = {"regression", "seq2seq", "t5"}
 
+# What the metric of a sweep is called.
+PLAIN = {
+    "classification": {"mcc"},
+    "multi_label_names": {"LRAP"},
+    "multi_label_vectors": {"LRAP"},
+    "ner": {"f1_score"},
+    "question_answering": {"correct", "similar", "incorrect"},
+}
+
 
 @pytest.fixture(autouse=True)
 def _finished() -> Iterator[None]:
@@ -70,6 +79,8 @@ def test_a_class_is_tracked(case: Case, checkpoint: Path, tmp_path: Path, monkey
     assert ("probability" in columns) == (case.name not in WITHOUT_PROBABILITY)
     assert len(shown["data"]) == 4
     assert all(row[columns.index("loss")] >= 0 for row in shown["data"])
+    for name in {"train_loss", "eval_loss", *PLAIN.get(case.name, set()), *result}:
+        assert training.column(name) != [], name
     (wrong,) = evaluation.tables("test/wrong_predictions")
     losses = [row[wrong["columns"].index("loss")] for row in wrong["data"]]
     assert losses == sorted(losses, reverse=True)

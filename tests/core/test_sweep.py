@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -317,6 +318,16 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ArgumentError, match=r"^A sweep runs in one process: start it without torchrun\.$"):
         _sweep(lambda _: 1.0)
+
+
+def test_a_study_leaves_logging_as_it_was() -> None:
+    root, mine = logging.getLogger(), logging.getLogger("a logger of the user's")
+    before = (root.level, root.handlers[:])
+    for _ in range(2):
+        _sweep(lambda _: 1.0, study="sweep.db")
+    assert (root.level, root.handlers) == before
+    assert not mine.disabled
+    assert not logging.getLogger("easytx.core.sweep").disabled
 
 
 def test_nothing_is_written_but_the_study() -> None:

@@ -17,6 +17,8 @@ from easytx.classification import ClassificationArgs, ClassificationModel
 from easytx.core import sweep_agent
 from easytx.errors import ArgumentError
 from easytx.testing import CORPUS
+from easytx.training import tracking_mode
+from tests.training.wandb_runs import runs
 
 pytestmark = pytest.mark.usefixtures("_imports_are_no_garbage")
 
@@ -57,7 +59,8 @@ def _agent(
     """Put in place of the agent and the server what goes through these values."""
 
     def init(**options: Any) -> Any:
-        run = _INIT(mode=mode, dir=".", config=configs[len(calls)], settings=_SETTINGS, **options)
+        stated = {"mode": mode, "dir": ".", "config": configs[len(calls)], "settings": _SETTINGS}
+        run = _INIT(**{**options, **stated})
         calls.append(run)
         return run
 
@@ -159,7 +162,12 @@ def test_the_loop_of_weights_and_biases_runs_as_it_is(
     assert [{name: model.args[name] for name in values[0]} for model in models] == values
     assert model_args.to_dict() == before
     assert wandb.run is None
-    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == (2 if mode == "offline" else 0)
+    found = runs(tmp_path)
+    assert len(found) == (2 if mode == "offline" else 0)
+    for run in found:
+        # What a sweep's metric is looked for among.
+        assert {"mcc", "eval_loss", "train_loss"} <= {name for row in run.history for name in row}
+        assert run.exit_code == 0
 
 
 @pytest.fixture
@@ -202,6 +210,24 @@ def test_what_would_fail_each_trial_comes_through_the_agent(
     assert len(calls) == 1
 
 
+def test_a_server_that_goes_away_leaves_the_table_so_far(
+    make: Any, account: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    _agent(monkeypatch, [{"learning_rate": 1e-3}] * 3, calls)
+    init = wandb.init
+
+    def once(**options: Any) -> Any:
+        if calls:
+            raise wandb.errors.CommError("gone")
+        return init(**options)
+
+    monkeypatch.setattr(wandb, "init", once)
+    with pytest.warns(UserWarning, match=r"^Weights & Biases failed \(gone\); the sweep's table ends here\.$"):
+        result = easytx.sweep(make(no_save=True), TRAIN, HELD_OUT, GRID)
+    assert result.to_frame()["state"].tolist() == ["finished"]
+
+
 def test_a_run_that_the_server_ends_is_pruned(make: Any, account: None, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its agent raises a bare Exception in the thread of the run.
     _agent(monkeypatch, [{"learning_rate": 1e-3}], [])
@@ -232,7 +258,7 @@ class TestAccount:
         monkeypatch.setenv("WANDB_MODE", "online")
         monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-        monkeypatch.setattr(sweep_agent, "_reachable", lambda _: True)
+        monkeypatch.setattr(tracking_mode, "answers", lambda *_, **__: True)
         # The client keeps what it has read of the environment.
         wandb.teardown()
 
@@ -253,18 +279,10 @@ class TestAccount:
         assert not sweep_agent.has_account()
 
     def test_a_server_that_cannot_be_reached_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sweep_agent, "_reachable", lambda _: False)
-        with pytest.warns(UserWarning, match=r" cannot be reached; the sweep runs on this machine alone\.$"):
+        monkeypatch.setattr(tracking_mode, "answers", lambda *_, **__: False)
+        with pytest.warns(UserWarning, match=r" does not answer; the sweep runs on this machine alone\.$"):
             assert not sweep_agent.has_account()
 
     def test_without_the_package_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(__import__("sys").modules, "wandb", None)
         assert not sweep_agent.has_account()
-
-
-def test_reaching_is_tried_at_the_port_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("urllib.request.getproxies", dict)
-    # Port 9 of this machine: nobody listens there.
-    assert not sweep_agent._reachable("http://127.0.0.1:9")
-    monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": "proxy"})
-    assert sweep_agent._reachable("http://127.0.0.1:9")

@@ -20,7 +20,7 @@ def _id(path: Path) -> str:
     return path.stem
 
 
-def test_there_is_a_notebook_for_every_class() -> None:
+def test_there_is_a_notebook_for_every_class_and_one_for_tracking() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
         "classification",
         "language_generation",
@@ -34,6 +34,7 @@ def test_there_is_a_notebook_for_every_class() -> None:
         "sentence_pairs",
         "seq2seq",
         "t5",
+        "tracking",
     ]
 
 

@@ -23,15 +23,8 @@ import wandb
 from easytx.config.model_args import ModelArgs
 from easytx.errors import ArgumentError
 from easytx.training import tracking_mode
-from easytx.training.tracking_mode import (
-    answers,
-    decided_mode,
-    init_options,
-    is_wanted,
-    log_model,
-    stated_mode,
-    watched,
-)
+from easytx.training.tracking_mode import decided_mode, init_options, is_wanted, log_model, stated_mode, watched
+from easytx.training.tracking_server import answers
 
 from .wandb_runs import runs
 
@@ -51,7 +44,7 @@ def _no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def _server(status: int) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_POST(self) -> None:
             self.send_response(status)
             self.end_headers()
 
@@ -117,24 +110,25 @@ def test_a_disabled_run_writes_nothing(
 
 
 def test_without_a_key_a_run_is_offline() -> None:
-    mode, reason = decided_mode(wandb, {})
-    assert mode == "offline"
-    assert reason == "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
-    assert decided_mode(wandb, {"mode": "offline"}) == ("offline", None)
-    assert decided_mode(wandb, {"mode": "disabled"}) == ("disabled", None)
+    reason = "there is no API key (wandb login, or WANDB_API_KEY, sets one)"
+    assert decided_mode(wandb, {}) == ("offline", reason, None)
+    assert decided_mode(wandb, {"mode": "offline"}) == ("offline", None, None)
+    assert decided_mode(wandb, {"mode": "disabled"}) == ("disabled", None, None)
 
 
 def test_with_a_key_the_server_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(tracking_mode, "answers", lambda url: asked.append(url) or "good" in url)
+    monkeypatch.setattr(tracking_mode, "answers", lambda url, **_: asked.append(url) or "good" in url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert decided_mode(wandb, {"settings": {"base_url": "https://good"}}) == ("online", None)
-    assert decided_mode(wandb, {"settings": wandb.Settings(base_url="https://bad")}) == (
-        "offline",
-        "https://bad does not answer",
-    )
+    found = [decided_mode(wandb, {"settings": {"base_url": "https://good"}})]
+    found.append(decided_mode(wandb, {"settings": wandb.Settings(base_url="https://bad")}))
     monkeypatch.setenv("WANDB_BASE_URL", "https://good.own")
-    assert decided_mode(wandb, {"mode": "online"}) == ("online", None)
+    found.append(decided_mode(wandb, {"mode": "online"}))
+    assert found == [
+        ("online", None, "https://good"),
+        ("offline", "https://bad does not answer", None),
+        ("online", None, "https://good.own"),
+    ]
     assert asked == ["https://good", "https://bad", "https://good.own"]
 
 
@@ -151,7 +145,6 @@ def test_a_dead_server_is_not_waited_for() -> None:
         started = time.monotonic()
         assert not answers(url, seconds=0.2)
         assert time.monotonic() - started < 1.0
-    assert tracking_mode.PATIENCE <= 8
 
 
 def test_a_name_that_is_never_found_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,11 +224,18 @@ import easytx.core.fitting
 from easytx.classification import ClassificationModel
 
 frame = pd.DataFrame({"text": [f"the film {i}" for i in range(12)], "labels": [i % 2 for i in range(12)]})
-model = ClassificationModel("bert", sys.argv[1], use_cuda=False, args={
-    "wandb_project": "p", "silent": True, "no_save": True, "max_steps": 2, "wandb_kwargs": {"dir": sys.argv[2]}})
-started = time.monotonic()
-model.train_model(frame)
-print("SECONDS", time.monotonic() - started, model.run_record.mode, flush=True)
+args = {"silent": True, "no_save": True, "max_steps": 2, "wandb_project": "p"}
+
+def seconds(**options):
+    own = {**args, "wandb_kwargs": {"dir": sys.argv[2], **options}}
+    model = ClassificationModel("bert", sys.argv[1], use_cuda=False, args=own)
+    started = time.monotonic()
+    model.train_model(frame)
+    return time.monotonic() - started, model.run_record.mode
+
+untroubled, _ = seconds(mode="offline")
+tracked, mode = seconds()
+print("SECONDS", tracked - untroubled, mode, flush=True)
 """
 
 
@@ -251,13 +251,13 @@ def _script(checkpoint: Path, folder: Path, **environment: str) -> tuple[list[st
 def test_a_silent_server_costs_ten_seconds_at_most(checkpoint: Path, tmp_path: Path) -> None:
     with _deaf() as url:
         command, environment = _script(checkpoint, tmp_path, WANDB_BASE_URL=url, WANDB_API_KEY=KEY)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     _, seconds, mode = next(line for line in done.stdout.splitlines() if line.startswith("SECONDS")).split()
     assert mode == "offline"
     assert float(seconds) < 10
     assert f"{url} does not answer" in done.stderr
-    assert [run.exit_code for run in runs(tmp_path)] == [0]
+    assert [run.exit_code for run in runs(tmp_path)] == [0, 0]
 
 
 @pytest.mark.real
@@ -272,7 +272,7 @@ def test_without_a_key_a_terminal_is_not_asked_for_one(checkpoint: Path, tmp_pat
         while part := os.read(mine, 4096):
             said += part
     os.close(mine)
-    assert process.wait(timeout=120) == 0, said[-3000:].decode()
+    assert process.wait(timeout=300) == 0, said[-3000:].decode()
     assert b"there is no API key" in said
     assert b"offline" in said[said.index(b"SECONDS") :]
-    assert [run.exit_code for run in runs(tmp_path)] == [0]
+    assert [run.exit_code for run in runs(tmp_path)] == [0, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import wandb
 
 import easytx
 from easytx.errors import ModelNotFoundError, NonFiniteLossError
+from easytx.training import tracking_callback
 from easytx.training.tracking_config import data_fingerprint, hyperparameters, versions
 from easytx.training.tracking_record import RUN_FILE, RunRecord, read_run, write_run
+from easytx.training.tracking_weights import histograms
 
 from .conftest import changed, weights
 from .wandb_runs import Run, runs
@@ -126,6 +130,17 @@ def test_the_configuration_of_a_run(classifier: Make, train_df: pd.DataFrame, op
     assert run.name == model.wandb_run_name == "a name"
 
 
+def test_the_environment_names_the_project(
+    classifier: Make, train_df: pd.DataFrame, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "from the environment")
+    for own in ({"wandb_project": None, "report_to": ["wandb"]}, {}):
+        model = classifier(**{**options, **own}, no_save=True)
+        details = model.train_model(train_df)
+        assert details.info["trackers"] == ["wandb"]
+    assert [run.project for run in _runs()] == ["from the environment", "tests"]
+
+
 def test_the_final_evaluation_of_a_run(
     classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, options: dict[str, Any]
 ) -> None:
@@ -219,19 +234,40 @@ def test_a_sweep_is_tracked_without_a_project(
     assert len(_runs()) == 1
 
 
+@pytest.mark.parametrize("error", [NonFiniteLossError("nan"), KeyboardInterrupt(), SystemExit(3)])
 def test_a_training_that_fails_is_a_run_that_failed(
-    classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, options: dict[str, Any]
+    error: BaseException, classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, options: dict[str, Any]
 ) -> None:
     def broken(*_given: Any) -> float:
-        raise NonFiniteLossError("nan")
+        raise error
 
     model = classifier(**options, **EVALUATES, no_save=True)
-    with pytest.raises(NonFiniteLossError, match="nan"):
+    with pytest.raises(type(error)):
         model.train_model(train_df, eval_data=eval_df, broken=broken)
     assert wandb.run is None
     (run,) = _runs()
     assert run.exit_code == 1
     assert run.column("train/loss")
+
+
+def test_a_full_disk_is_told_of_though_wandb_says_nothing(
+    classifier: Make,
+    train_df: pd.DataFrame,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    with caplog.at_level(logging.WARNING, logger="easytx"):
+        classifier(**options, no_save=True).train_model(train_df)
+    (run,) = _runs()
+    said = [record.getMessage() for record in caplog.records if "Weights & Biases" in record.getMessage()]
+    folder = run.folder.resolve()
+    assert said == [
+        f"Weights & Biases: the disk of {folder} is full, so the end of the run may be missing. Training is not "
+        f"affected. Send what is recorded with: wandb sync {folder}"
+    ]
 
 
 def test_each_training_is_a_run_of_its_own(classifier: Make, train_df: pd.DataFrame, options: dict[str, Any]) -> None:
@@ -267,6 +303,7 @@ def test_the_folder_says_which_run_it_is_of(
 
 
 def test_a_training_goes_on_in_its_run(classifier: Make, train_df: pd.DataFrame, options: dict[str, Any]) -> None:
+    options["logging_steps"] = 1
     model = classifier(**options, save_steps=2, max_steps=2)
     model.train_model(train_df)
     second = classifier(**options, save_steps=2, max_steps=4)
@@ -274,7 +311,11 @@ def test_a_training_goes_on_in_its_run(classifier: Make, train_df: pd.DataFrame,
     assert second.wandb_run_id == model.wandb_run_id
     first, more = _runs()
     assert first.id == more.id
-    assert more.column("train/global_step")[-1] == 4
+    assert first.column("train/global_step") == [1, 2, 2]
+    assert more.column("train/global_step") == [3, 4, 4]
+    # There may have been more rows after the checkpoint than it knows of; none may come again.
+    steps = [row["_step"] for row in [*first.history, *more.history]]
+    assert steps == sorted(set(steps))
 
 
 @pytest.mark.parametrize(("where", "expected"), [("args", "end"), ("environment", "end"), ("both", "false")])
@@ -362,16 +403,71 @@ def test_without_a_saved_model_the_artifact_is_made_from_memory(
     assert {path.name for path in Path().iterdir()} == {"tracking"}
 
 
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [("gradients", {"gradients"}), ("parameters", {"parameters"}), ("all", {"gradients", "parameters"})],
+)
 def test_the_network_is_watched_where_the_environment_says_so(
-    classifier: Make, train_df: pd.DataFrame, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    what: str,
+    expected: set[str],
+    classifier: Make,
+    train_df: pd.DataFrame,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WANDB_WATCH", "gradients")
-    watched: list[Any] = []
-    monkeypatch.setattr(wandb.Run, "watch", lambda _run, model, **given: watched.append((model, given)))
-    monkeypatch.setattr(wandb.Run, "unwatch", lambda _run, model: watched.append(model))
-    model = classifier(**options, no_save=True)
+    monkeypatch.setenv("WANDB_WATCH", what)
+    monkeypatch.setattr(tracking_callback, "_WATCH_STEPS", 3)
+    model = classifier(**options, no_save=True, num_train_epochs=2)
     model.train_model(train_df)
-    assert watched == [(model.model, {"log": "gradients", "log_freq": 100}), model.model]
+    (run,) = _runs()
+    parameters = dict(model.model.named_parameters())
+    found = {name.split(".")[0] for row in run.history for name in row if name.endswith(".bins")}
+    assert {name.split("/")[0] for name in found} == expected
+    name = next(iter(parameters))
+    for kind in expected:
+        rows = [row for row in run.history if f"{kind}/{name}.bins" in row]
+        assert [row["train/global_step"] for row in rows] == [1, 4, 7]
+        assert [sum(row[f"{kind}/{name}.values"]) for row in rows] == [parameters[name].numel()] * 3
+
+
+def test_what_fails_while_the_network_is_watched_does_not_reach_the_training(
+    classifier: Make,
+    train_df: pd.DataFrame,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_given: Any, **_options: Any) -> None:
+        raise RuntimeError("no histogram")
+
+    plain = classifier(no_save=True)
+    plain.train_model(train_df)
+    monkeypatch.setenv("WANDB_WATCH", "all")
+    monkeypatch.setattr(wandb, "Histogram", broken)
+    model = classifier(**options, no_save=True)
+    with caplog.at_level(logging.WARNING, logger="easytx"):
+        model.train_model(train_df)
+    assert changed(weights(plain), weights(model)) == set()
+    said = [record.getMessage() for record in caplog.records if "Weights & Biases" in record.getMessage()]
+    (warning,) = said
+    assert "gradients and parameters will be missing from the run (RuntimeError: no histogram)" in warning
+    (run,) = _runs()
+    assert run.column("train/loss")
+
+
+def test_histograms_are_of_what_is_finite() -> None:
+    network = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[1.0, float("nan")]]))
+        network.bias.fill_(float("inf"))
+    found = histograms(network, "all")
+    assert set(found) == {"parameters/weight"}
+    assert (found["parameters/weight"].histogram, found["parameters/weight"].bins) == ([1], [1.0, 1.0])
+    network = network.to(torch.bfloat16)
+    network.weight.grad = torch.tensor([[0.0, 4.0]], dtype=torch.bfloat16)
+    (made,) = histograms(network, "gradients").values()
+    assert (made.histogram[0], made.histogram[-1], sum(made.histogram)) == (1, 1, 2)
+    assert (made.bins[0], made.bins[-1]) == (0.0, 4.0)
 
 
 @pytest.mark.parametrize("failure", ["none", "log", "init", "finish", "module", "config"])
@@ -405,8 +501,8 @@ def test_a_tracker_changes_nothing_about_the_training(
     assert details.training_details == expected.training_details
     assert result["mcc"] is not None
     said = [record.getMessage() for record in caplog.records if "Weights & Biases" in record.getMessage()]
-    per_call = 2 if failure == "log" else 1
-    assert len(said) == (0 if failure == "none" else per_call)
+    # Training and evaluation each open a run where there is hope, and then each says once what is lost.
+    assert len(said) == {"none": 0, "log": 2, "finish": 2}.get(failure, 1)
     if failure == "module":
         assert said == [
             "Weights & Biases: wandb is not installed, so this run is not recorded. Training is not affected. "
