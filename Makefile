@@ -29,8 +29,9 @@ install: $(READY)  ## Make the environment (.venv) and install easytx with its t
 demo: $(READY)  ## Train, evaluate, save, load and predict on the bundled samples
 	$(BIN)/python -m easytx.cli.demo
 
+# Each test computes in one thread, so that there is a core for each process.
 test: lint types  ## Run everything: lint, types, layers and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(READY)  ## Check style and format
 	$(BIN)/ruff check .

