@@ -144,7 +144,7 @@ def test_a_dead_server_is_not_waited_for() -> None:
     with _deaf() as url:
         started = time.monotonic()
         assert not answers(url, seconds=0.2)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 4.0
 
 
 def test_a_name_that_is_never_found_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_name_that_is_never_found_is_not_waited_for(monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket, "getaddrinfo", looking)
     started = time.monotonic()
     assert not answers("http://nowhere.example", seconds=0.1)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4.0
     release.set()
 
 
