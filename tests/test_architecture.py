@@ -112,3 +112,11 @@ def test_a_name_that_is_not_public_is_refused() -> None:
 )
 def test_importing_loads_no_heavy_package(statement: str) -> None:
     assert _loaded_by(statement) == set()
+
+
+def test_a_model_class_comes_without_what_only_training_or_scoring_needs() -> None:
+    assert _loaded_by("import easytx; easytx.ClassificationModel, easytx.NERModel, easytx.QuestionAnsweringModel") <= {
+        "pandas",
+        "torch",
+        "transformers",
+    }

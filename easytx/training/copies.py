@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import weakref
 from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers.pytorch_utils import Conv1D
 
 __all__ = ["cast_copy", "forget_copies", "kept_copy"]
@@ -15,14 +17,18 @@ __all__ = ["cast_copy", "forget_copies", "kept_copy"]
 # network -> kind of copy -> (state of the weights, copy)
 _COPIES: weakref.WeakKeyDictionary[nn.Module, dict[object, tuple[int, nn.Module]]] = weakref.WeakKeyDictionary()
 
+# Steps that optimisers of this process have taken since the first copy was made.
+_STEPS = [0]
+
 # Layers whose weights autocast casts anew at each call.
 _MATRICES = (nn.Linear, Conv1D)
 
 
 def kept_copy(network: nn.Module, kind: object, make: Callable[[], nn.Module]) -> nn.Module:
     """Return the copy of this kind, made anew if the weights have changed since."""
-    # Every in-place change of a tensor raises its version.
-    state = hash(tuple((parameter.data_ptr(), parameter._version) for parameter in network.parameters()))
+    # Every in-place change of a tensor raises its version, but for those of fused optimisers.
+    _count_optimizer_steps()
+    state = hash((_STEPS[0], *((parameter.data_ptr(), parameter._version) for parameter in network.parameters())))
     copies = _COPIES.setdefault(network, {})
     known = copies.get(kind)
     if known is None or known[0] != state:
@@ -59,6 +65,14 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     memo: dict[int, object] = {id(item): item for item in shared if item is not None}
     memo |= {key: nn.Parameter(p.detach().to(dtype), requires_grad=False) for key, p in casts.items()}
     return copy.deepcopy(network, memo)
+
+
+@functools.cache
+def _count_optimizer_steps() -> None:
+    def count(*_given: object) -> None:
+        _STEPS[0] += 1
+
+    register_optimizer_step_post_hook(count)
 
 
 def _is_plain(network: nn.Module) -> bool:

@@ -40,14 +40,13 @@ class Outputs:
 def model_inputs(model: torch.nn.Module, dataset: Dataset) -> list[str]:
     """Return the columns of a dataset that the model's forward takes."""
     wrapped = vars(model).get("forward")
-    kind: Any = type(model)
-    accepted = _parameters(kind) if wrapped is None else inspect.signature(wrapped).parameters
+    accepted = _parameters(type(model).forward) if wrapped is None else inspect.signature(wrapped).parameters
     return [name for name in dataset.column_names if name in accepted]
 
 
 @functools.cache
-def _parameters(kind: Any) -> Collection[str]:
-    return inspect.signature(kind.forward).parameters.keys() - {"self"}
+def _parameters(forward: Callable[..., Any]) -> Collection[str]:
+    return inspect.signature(forward).parameters.keys() - {"self"}
 
 
 def run(

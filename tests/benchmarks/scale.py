@@ -1,13 +1,13 @@
 """How time and memory grow with the number of rows and of calls.
 
-    python tests/benchmarks/scale.py                               # everything: a million rows take hours on a CPU
+    python tests/benchmarks/scale.py                               # everything: hours on a small CPU
     python tests/benchmarks/scale.py --only tokenise --sizes 1000,10000,100000,1000000
     python tests/benchmarks/scale.py --only calls --calls 100
 
 Parts: tokenise and predict (seconds per thousand rows, for each number of rows; linear growth keeps them the same),
 train (peak resident memory of `train_model` above that of frame, model and optimiser), calls (`predict` again and
-again: growth of resident memory, threads and open files). Each measurement has a process of its own. The rows are
-made up, so no data is needed. Prints one table and writes `scale.json`. Linux only.
+again: growth of resident memory, threads and open files). Each measurement has a process of its own. The rows are made
+up, so no data is needed. Prints one table and writes `scale.json`. Linux only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 PARTS = ("tokenise", "predict", "train", "calls")
-_WORDS = [
+_WORDS = (
     "the",
     "parcel",
     "came",
@@ -46,14 +46,7 @@ _WORDS = [
     "and",
     "nobody",
     "knew",
-    "why",
-    "it",
-    "took",
-    "so",
-    "long",
-    "to",
-    "arrive",
-]
+)
 _MIB = 1 << 20
 
 
