@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClassificationArgs": "easytx.classification",
     "ClassificationModel": "easytx.classification",
+    "ConvAIArgs": "easytx.conv_ai",
+    "ConvAIModel": "easytx.conv_ai",
     "ModelArgs": "easytx.config.model_args",
     "MultiLabelClassificationArgs": "easytx.classification",
     "MultiLabelClassificationModel": "easytx.classification",
@@ -29,6 +31,8 @@ _MODULES = {"errors", "samples"}
 __all__ = [
     "ClassificationArgs",
     "ClassificationModel",
+    "ConvAIArgs",
+    "ConvAIModel",
     "ModelArgs",
     "MultiLabelClassificationArgs",
     "MultiLabelClassificationModel",
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     )
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs
+    from easytx.conv_ai import ConvAIArgs, ConvAIModel
     from easytx.core.registry import load
     from easytx.core.sweep import sweep
     from easytx.data import samples

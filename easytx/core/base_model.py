@@ -33,6 +33,8 @@ class BaseModel(CheckpointedModel):
     """
 
     columns: ClassVar[Columns] = Columns()
+    # What to do where a method is called without data.
+    data_remedy: ClassVar[str] = "give it as the first argument"
     predict_options: ClassVar[tuple[str, ...]] = ()
     # Columns of a dataset that the collator reads besides those that the network takes.
     batch_columns: ClassVar[tuple[str, ...]] = ()
@@ -128,6 +130,7 @@ class BaseModel(CheckpointedModel):
             evaluation=eval_data,
             columns=self.columns.all(),
             options=("resume_from_checkpoint", "callbacks"),
+            remedy=self.data_remedy,
         )
         self.args = self.args.merged(args)
         if output_dir is not None:
@@ -165,7 +168,7 @@ class BaseModel(CheckpointedModel):
         from easytx.core.running import is_main_process
         from easytx.core.tracking import record_evaluation
 
-        call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all())
+        call = read_call("eval_model", kwargs, data=eval_data, columns=self.columns.all(), remedy=self.data_remedy)
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():

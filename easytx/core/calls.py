@@ -47,8 +47,18 @@ def read_call(
     evaluation: Any = None,
     columns: tuple[str, ...],
     options: tuple[str, ...] = (),
+    remedy: str = "give it as the first argument",
 ) -> Call:
     """Sort out what was given to a method.
+
+    Args:
+        method: Its name.
+        kwargs: Its keyword arguments beyond those that it names.
+        data: What was given as data.
+        evaluation: What was given as evaluation data.
+        columns: The names of our columns.
+        options: Keyword arguments of this method alone.
+        remedy: What to do where there is no data.
 
     Raises:
         ArgumentError: If the data is missing, or an argument is neither known nor a function.
@@ -81,7 +91,7 @@ def read_call(
                 f"{method} has no argument '{name}', and its value is no function to be a metric.{closest(name, known)}"
             )
     if call.data is None:
-        raise ArgumentError(f"{method} needs data: give it as the first argument.")
+        raise ArgumentError(f"{method} needs data: {remedy}.")
     return call
 
 

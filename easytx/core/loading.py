@@ -7,7 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ _TYPE_NAMES = {
     "herbert": "bert",
     "xlm-r": "xlm-roberta",
     "mbart50": "mbart",
+    "blender": "blenderbot",
+    "blender-small": "blenderbot-small",
+    "gpt": "openai-gpt",
 }
 
 
@@ -197,11 +200,27 @@ def lower_cased(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options: Mapping[str, Any]) -> Any:
+def load_weights(
+    auto_class: str,
+    name: str,
+    config: Any,
+    *,
+    seed: int,
+    options: Mapping[str, Any],
+    adapt: Callable[[type], type] | None = None,
+) -> Any:
     """Return a model in float32 with a head for the configuration's labels.
 
     A head that the checkpoint does not have, or has for other labels, is new and drawn with `seed`; the caller's
     random state stays as it is.
+
+    Args:
+        auto_class: Such as "AutoModelForCausalLM".
+        name: A folder or a hub name.
+        config: The model's configuration.
+        seed: What new weights are drawn with.
+        options: For `from_pretrained`.
+        adapt: Makes of the architecture's class the one to open; None for that class itself.
 
     Raises:
         CheckpointError: If this architecture has no such head.
@@ -216,7 +235,8 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
         raise CheckpointError(f"'{name}' is a {config.model_type} model, for which transformers has no {head} head.")
     with quiet(), _named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
-        model, report = kind.from_pretrained(
+        opened: Any = kind if adapt is None else adapt(kind._model_mapping[type(config)])
+        model, report = opened.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
@@ -228,6 +248,13 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
     if fresh:
         logger.info("New weights, to be trained: %s", ", ".join(fresh))
     return model
+
+
+def has_head(auto_class: str, config: Any) -> bool:
+    """Tell whether transformers has such a head for this architecture."""
+    import transformers
+
+    return type(config) in getattr(transformers, auto_class)._model_mapping
 
 
 def check_type(model_type: str | None, config: Any, name: str) -> None:

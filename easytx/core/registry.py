@@ -11,6 +11,7 @@ from easytx.errors import CheckpointError, ModelNotFoundError
 
 MODEL_CLASSES = {
     "ClassificationModel": "easytx.classification",
+    "ConvAIModel": "easytx.conv_ai",
     "MultiLabelClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",

@@ -10,7 +10,21 @@ random weights and a few hundred tokens. A model made from one opens like any ot
 
 from __future__ import annotations
 
-from easytx.testing.checkpoints import ARCHITECTURES, SEQ2SEQ_ARCHITECTURES, tiny_checkpoint, tiny_config
+from easytx.testing.checkpoints import (
+    ARCHITECTURES,
+    DECODER_ARCHITECTURES,
+    SEQ2SEQ_ARCHITECTURES,
+    tiny_checkpoint,
+    tiny_config,
+)
 from easytx.testing.tokenizers import CORPUS, tiny_tokenizer
 
-__all__ = ["ARCHITECTURES", "CORPUS", "SEQ2SEQ_ARCHITECTURES", "tiny_checkpoint", "tiny_config", "tiny_tokenizer"]
+__all__ = [
+    "ARCHITECTURES",
+    "CORPUS",
+    "DECODER_ARCHITECTURES",
+    "SEQ2SEQ_ARCHITECTURES",
+    "tiny_checkpoint",
+    "tiny_config",
+    "tiny_tokenizer",
+]

@@ -14,7 +14,7 @@ from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
 from easytx.testing.tokenizers import tiny_tokenizer
 
-__all__ = ["ARCHITECTURES", "SEQ2SEQ_ARCHITECTURES", "tiny_checkpoint", "tiny_config"]
+__all__ = ["ARCHITECTURES", "DECODER_ARCHITECTURES", "SEQ2SEQ_ARCHITECTURES", "tiny_checkpoint", "tiny_config"]
 
 _SHARED: dict[str, Any] = {
     "hidden_size": 32,
@@ -61,6 +61,8 @@ _T5: dict[str, Any] = {"d_kv": 8, "d_ff": 64, "num_decoder_layers": 2, "decoder_
 # Their names for the number of layers and so on, where these are not those of encoders.
 _SEQ2SEQ: dict[str, dict[str, Any]] = {
     "bart": {**_LAYERS, "decoder_start_token_id": 2, "forced_eos_token_id": 2},
+    "blenderbot": {**_LAYERS, "decoder_start_token_id": 0, "scale_embedding": True},
+    "blenderbot-small": {**_LAYERS, "decoder_start_token_id": 1, "scale_embedding": True},
     # A text starts with the padding id, which is the last one.
     "marian": {
         **_LAYERS,
@@ -75,6 +77,12 @@ _SEQ2SEQ: dict[str, dict[str, Any]] = {
     "byt5": {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
 }
 SEQ2SEQ_ARCHITECTURES: tuple[str, ...] = tuple(_SEQ2SEQ)
+_DECODERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_positions": 512},
+    "llama": {"num_key_value_heads": 2},
+    "openai-gpt": {"n_positions": 512},
+}
+DECODER_ARCHITECTURES: tuple[str, ...] = tuple(_DECODERS)
 # Published with the configuration of another architecture.
 _CONFIGURED_AS = {"byt5": "t5"}
 
@@ -83,7 +91,7 @@ def tiny_config(architecture: str = "bert", **overrides: Any) -> PreTrainedConfi
     """Return the config of a model with two layers of width 32, for at least 512 tokens.
 
     Args:
-        architecture: One of `ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
+        architecture: One of `ARCHITECTURES`, `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
         **overrides: Values for the config. `hidden_size`, `num_hidden_layers` and `num_attention_heads` work
             for every architecture, whatever its own names for them are.
 
@@ -107,10 +115,10 @@ def tiny_checkpoint(
 
     Args:
         folder: Where to write; made if it is not there.
-        architecture: One of `ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
+        architecture: One of `ARCHITECTURES`, `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
         head: Name of the Auto class whose model is written, such as "AutoModelForSequenceClassification".
             By default the bare encoder, as in a checkpoint that was only pretrained; and encoder and decoder with
-            a language model's head for `SEQ2SEQ_ARCHITECTURES`.
+            a language model's head for `SEQ2SEQ_ARCHITECTURES`. Decoders have that head too.
         seed: Seed of the weights.
         **config_overrides: As for `tiny_config`; `dtype="bfloat16"` gives weights of half precision.
 
@@ -120,7 +128,8 @@ def tiny_checkpoint(
     Raises:
         ArgumentError: If the architecture, the head or an override is unknown.
     """
-    default = "AutoModelForSeq2SeqLM" if architecture in _SEQ2SEQ else "AutoModel"
+    heads = {**dict.fromkeys(_SEQ2SEQ, "AutoModelForSeq2SeqLM"), **dict.fromkeys(_DECODERS, "AutoModelForCausalLM")}
+    default = heads.get(architecture, "AutoModel")
     auto_class: Any = getattr(transformers, head or default, None)
     if not hasattr(auto_class, "from_config"):
         raise ArgumentError(f"head must be the name of an Auto class for models, but is {head!r}.")
@@ -140,18 +149,19 @@ def tiny_checkpoint(
 def _config(architecture: str, tokenizer: PreTrainedTokenizerBase, overrides: dict[str, Any]) -> PreTrainedConfig:
     """Return the config that fits this tokenizer."""
     default = AutoConfig.for_model(_CONFIGURED_AS.get(architecture, architecture))
-    own = {**_OWN, **_SEQ2SEQ}[architecture]
+    own = {**_OWN, **_DECODERS, **_SEQ2SEQ}[architecture]
     for name in overrides:
         # Some settings are read from a config without being declared by its class.
         if not hasattr(default, name) and name not in own:
             close = get_close_matches(name, [*default.to_dict(), *default.attribute_map, "num_labels"], n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ArgumentError(f"The config of '{architecture}' has no '{name}'.{hint}")
+    writes = architecture in _SEQ2SEQ or architecture in _DECODERS
     ids = {
         "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id if architecture in _SEQ2SEQ else tokenizer.cls_token_id,
+        "bos_token_id": tokenizer.bos_token_id if writes else tokenizer.cls_token_id,
         "cls_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.eos_token_id if architecture in _SEQ2SEQ else tokenizer.sep_token_id,
+        "eos_token_id": tokenizer.eos_token_id if writes else tokenizer.sep_token_id,
         "sep_token_id": tokenizer.sep_token_id,
     }
     values: dict[str, Any] = {

@@ -34,10 +34,14 @@ from tokenizers import (
 from transformers import (
     AlbertTokenizer,
     BertTokenizer,
+    BlenderbotSmallTokenizer,
+    BlenderbotTokenizer,
     ByT5Tokenizer,
     DebertaV2Tokenizer,
+    GPT2Tokenizer,
     MBartTokenizer,
     MPNetTokenizer,
+    OpenAIGPTTokenizer,
     PegasusTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -89,6 +93,12 @@ _CHARACTERS = tuple(string.ascii_letters + string.digits + string.punctuation)
 _MAX_LENGTH = 512
 _BYTE_LEVEL_SIZE = 2000
 
+# Each turn between its speaker and the end token; then, where an answer is wanted, who is to give it.
+_CHAT = (
+    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{{ eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
 
 def _counts() -> Counter[str]:
     """Return how often each word, number and punctuation mark of the corpus occurs, cased and lowercased."""
@@ -132,6 +142,26 @@ def _byte_pairs() -> tuple[tuple[str, ...], tuple[Any, ...]]:
     )
     # With a space before it, the first word of a line is learnt in both its forms.
     tokenizer.train_from_iterator([*CORPUS, *(f" {line}" for line in CORPUS)], trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    return tuple(tokens), tuple((left, right) for left, right in model["merges"])
+
+
+@cache
+def _word_ends() -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Return the tokens and merges of a vocabulary with every word of the corpus whole, its end marked."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_BYTE_LEVEL_SIZE,
+        min_frequency=1,
+        show_progress=False,
+        initial_alphabet=sorted({*_CHARACTERS} - {*string.ascii_uppercase}),
+        end_of_word_suffix="</w>",
+    )
+    alone = " ".join({*_CHARACTERS} - {*string.ascii_uppercase})
+    tokenizer.train_from_iterator([*CORPUS, alone], trainer)
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return tuple(tokens), tuple((left, right) for left, right in model["merges"])
@@ -289,20 +319,86 @@ def _marian() -> PreTrainedTokenizerBase:
         return tokenizer
 
 
+def _gpt2() -> PreTrainedTokenizerBase:
+    """Return GPT-2's: byte-level, with one special token, behind all others, and none to pad with."""
+    tokens, merges = _byte_pairs()
+    return GPT2Tokenizer(vocab=_ids([*tokens, "<|endoftext|>"]), merges=list(merges), model_max_length=_MAX_LENGTH)
+
+
+def _openai_gpt() -> PreTrainedTokenizerBase:
+    """Return the first GPT's: pieces that say where a word ends, lowercasing, no token but one for the unknown."""
+    tokens, merges = _word_ends()
+    return OpenAIGPTTokenizer(vocab=_ids(["<unk>", *tokens]), merges=list(merges), model_max_length=_MAX_LENGTH)
+
+
+def _blenderbot() -> PreTrainedTokenizerBase:
+    """Return Blenderbot's: byte-level, with an end token only."""
+    tokens, merges = _byte_pairs()
+    return BlenderbotTokenizer(
+        vocab=_ids(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
+        merges=list(merges),
+        model_max_length=_MAX_LENGTH,
+    )
+
+
+def _blenderbot_small() -> PreTrainedTokenizerBase:
+    """Return the small Blenderbot's: pieces that say where a word goes on, lowercasing, no special token unasked."""
+    tokens, merges = _word_ends()
+    pieces = [token.removesuffix("</w>") if token.endswith("</w>") else f"{token}@@" for token in tokens]
+    with tempfile.TemporaryDirectory() as folder:
+        vocab, rules = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
+        special = ("__null__", "__start__", "__end__", "__unk__", "__newln__")
+        vocab.write_text(json.dumps(_ids([*special, *pieces])), "utf-8")
+        rules.write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]), "utf-8")
+        untyped: Any = BlenderbotSmallTokenizer
+        tokenizer: PreTrainedTokenizerBase = untyped(str(vocab), str(rules), model_max_length=_MAX_LENGTH)
+        return tokenizer
+
+
+def _llama() -> PreTrainedTokenizerBase:
+    """Return one as Llama 3 has it: byte-level, with a first token before each text, and a template for chats."""
+    special = ("<|begin_of_text|>", "<|end_of_text|>")
+    tokens, merges = _byte_pairs()
+    ids = _ids([*tokens, *special])
+    backend = Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([*special])
+    begin = special[0]
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", pair=f"{begin} $A {begin}:1 $B:1", special_tokens=[(begin, ids[begin])]
+    )
+    untyped: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase = untyped(
+        tokenizer_object=backend,
+        bos_token=begin,
+        eos_token=special[1],
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=_MAX_LENGTH,
+        chat_template=_CHAT,
+    )
+    return tokenizer
+
+
 _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "albert": _albert,
     "bart": _roberta,
     "bert": _bert,
+    "blenderbot": _blenderbot,
+    "blenderbot-small": _blenderbot_small,
     "byt5": _byt5,
     "deberta-v2": _deberta_v2,
     "distilbert": _bert,
     "electra": _bert,
+    "gpt2": _gpt2,
+    "llama": _llama,
     "longformer": _roberta,
     "marian": _marian,
     "mbart": _mbart,
     "modernbert": _modernbert,
     "mpnet": _mpnet,
     "mt5": _t5,
+    "openai-gpt": _openai_gpt,
     "pegasus": _pegasus,
     "roberta": _roberta,
     "t5": _t5,
@@ -314,8 +410,8 @@ def tiny_tokenizer(architecture: str = "bert") -> PreTrainedTokenizerBase:
     """Return a new tokenizer of the class that `AutoTokenizer` gives this architecture.
 
     Args:
-        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES` or
-            `easytx.testing.SEQ2SEQ_ARCHITECTURES`.
+        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES`,
+            `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
 
     Raises:
         ArgumentError: If there is no tiny tokenizer for this architecture.

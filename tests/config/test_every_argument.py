@@ -25,6 +25,7 @@ CLASSES = {
     "ModelArgs": "easytx.config.model_args",
     "ClassificationArgs": "easytx.classification",
     "MultiLabelClassificationArgs": "easytx.classification",
+    "ConvAIArgs": "easytx.conv_ai",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
 }
