@@ -12,6 +12,11 @@ _PUBLIC = {
     "ClassificationModel": "easytx.classification",
     "ConvAIArgs": "easytx.conv_ai",
     "ConvAIModel": "easytx.conv_ai",
+    "GenerationArgs": "easytx.config.generation",
+    "LanguageGenerationArgs": "easytx.language_generation",
+    "LanguageGenerationModel": "easytx.language_generation",
+    "LanguageModelingArgs": "easytx.language_modeling",
+    "LanguageModelingModel": "easytx.language_modeling",
     "ModelArgs": "easytx.config.model_args",
     "MultiLabelClassificationArgs": "easytx.classification",
     "MultiLabelClassificationModel": "easytx.classification",
@@ -19,6 +24,10 @@ _PUBLIC = {
     "NERModel": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "Seq2SeqArgs": "easytx.seq2seq",
+    "Seq2SeqModel": "easytx.seq2seq",
+    "T5Args": "easytx.t5",
+    "T5Model": "easytx.t5",
     "errors": "easytx.errors",
     "global_args": "easytx.config.global_args",
     "link_model": "easytx.training.tracking_artifacts",
@@ -33,6 +42,11 @@ __all__ = [
     "ClassificationModel",
     "ConvAIArgs",
     "ConvAIModel",
+    "GenerationArgs",
+    "LanguageGenerationArgs",
+    "LanguageGenerationModel",
+    "LanguageModelingArgs",
+    "LanguageModelingModel",
     "ModelArgs",
     "MultiLabelClassificationArgs",
     "MultiLabelClassificationModel",
@@ -40,6 +54,10 @@ __all__ = [
     "NERModel",
     "QuestionAnsweringArgs",
     "QuestionAnsweringModel",
+    "Seq2SeqArgs",
+    "Seq2SeqModel",
+    "T5Args",
+    "T5Model",
     "__version__",
     "errors",
     "global_args",
@@ -57,14 +75,19 @@ if TYPE_CHECKING:
         MultiLabelClassificationArgs,
         MultiLabelClassificationModel,
     )
+    from easytx.config.generation import GenerationArgs
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs
     from easytx.conv_ai import ConvAIArgs, ConvAIModel
     from easytx.core.registry import load
     from easytx.core.sweep import sweep
     from easytx.data import samples
+    from easytx.language_generation import LanguageGenerationArgs, LanguageGenerationModel
+    from easytx.language_modeling import LanguageModelingArgs, LanguageModelingModel
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
+    from easytx.seq2seq import Seq2SeqArgs, Seq2SeqModel
+    from easytx.t5 import T5Args, T5Model
     from easytx.training.tracking_artifacts import link_model
 
 

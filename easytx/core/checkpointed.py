@@ -87,6 +87,9 @@ class CheckpointedModel:
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
+        if saved.get("model_class") not in (None, type(self).__name__):
+            # How another task was trained says nothing of this one.
+            saved = {}
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
         self.device = resolve_device(use_cuda, cuda_device)
         self._options = {**options, "trust_remote_code": self.args.trust_remote_code}
@@ -125,6 +128,11 @@ class CheckpointedModel:
         return None if self.run_record is None else self.run_record.url
 
     @property
+    def target_tokenizer(self) -> Any:
+        """The tokenizer of the texts that are written; that of the inputs too, unless two models were put together."""
+        return self.tokenizer
+
+    @property
     def model(self) -> Any:
         """The model with its weights, loaded when first asked for."""
         if self._model is None:
@@ -150,7 +158,7 @@ class CheckpointedModel:
         """Return the tokenizer, with the changes that the arguments ask for."""
         args = self.args
         options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_name(args.tokenizer_name) if args.tokenizer_name else self.source()
+        name = loading.resolve_tokenizer(args.tokenizer_name) if args.tokenizer_name else self.source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
         if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.

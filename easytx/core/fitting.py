@@ -161,12 +161,14 @@ class _Run:
             train_dataset=self.train_data.dataset,
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
             data_collator=self.model.collator(),
-            processing_class=self.model.tokenizer,
+            # The Trainer gives the model's configuration the special tokens of this one.
+            processing_class=self.model.target_tokenizer,
             callbacks=[self.schedule, self.history, self.best, *self.reporters],
             optimizer_cls_and_kwargs=_adafactor(args) if settings.optim == "adafactor" else None,
             loss_function=self.model.loss(),
             evaluation=self._evaluate if evaluates else None,
             save_folder=self._save,
+            weights_in=self.model.weights_in,
             keep=args.save_total_limit,
             batch_columns=self.model.batch_columns,
             parameter_groups=lambda net: parameter_groups(

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
-# Most numbers of a batch's logits when losses are computed: half a gigabyte.
-_LOGITS = 2**27
-
 
 @dataclass(frozen=True)
 class TextOutputs(Outputs):
@@ -70,11 +67,6 @@ class GenerativeModel(BaseModel):
     args_class: ClassVar[type[ModelArgs]] = GenerativeArgs
     target_column: ClassVar[str] = "target_text"
 
-    @property
-    def target_tokenizer(self) -> Any:
-        """The tokenizer of the texts that are written."""
-        return self.tokenizer
-
     @override
     def load_tokenizer(self) -> Any:
         tokenizer = super().load_tokenizer()
@@ -106,30 +98,17 @@ class GenerativeModel(BaseModel):
         show = show and not self.args.silent
         found = Outputs([], None)
         if data.labelled:
-            budget = min(token_budget(self.args, self.device.type), _LOGITS // len(self.target_tokenizer))
+            budget = token_budget(self.args, self.device.type, len(self.target_tokenizer))
             found = run_model(self, data, show=show, budget=budget)
         wanted = data.options.get("writes", not data.labelled)
         return TextOutputs(found.values, found.loss, self.written(data, show=show) if wanted else None)
 
     def written(self, data: TaskData, *, show: bool, **extras: Any) -> list[list[np.ndarray]]:
         """Return the ids of the texts that the model writes for each row; `extras` are for its `generate`."""
-        from easytx.core.running import progress_bar, quantised, token_budget
-        from easytx.training.generation import generate, prompt_collator
-        from easytx.training.quantise import dynamically_quantised
+        from easytx.core.running import write_texts
 
-        in_int8 = quantised(self)
-        return generate(
-            dynamically_quantised(self.model) if in_int8 else self.model,
-            self.prompts(data),
-            prompt_collator(self.tokenizer, left=not self.config.is_encoder_decoder),
-            options=self.generation_options(labelled=data.labelled),
-            device=self.device,
-            dtype=None if in_int8 else self.precision(),
-            token_budget=token_budget(self.args, self.device.type),
-            seed=self.args.manual_seed,
-            progress=progress_bar(len(data.dataset), show=show),
-            **extras,
-        )
+        options = self.generation_options(labelled=data.labelled)
+        return write_texts(self, self.prompts(data), options, show=show, **extras)
 
     def prompts(self, data: TaskData) -> Dataset:
         """Return what texts are written for: rows whose `input_ids` are read by an encoder or continued."""

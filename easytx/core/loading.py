@@ -6,7 +6,9 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import json
 import logging
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,9 @@ _TYPE_NAMES = {
     "blender": "blenderbot",
     "blender-small": "blenderbot-small",
     "gpt": "openai-gpt",
+    "byt5": "t5",
+    "eet5": "t5",
+    "flan-t5": "t5",
 }
 
 
@@ -64,10 +69,42 @@ def resolve_name(model_name: str | Path) -> str:
         return str(starter_folder())
     folder = Path(model_name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not holds_model(folder):
             raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
         return str(folder)
     return str(model_name)
+
+
+def resolve_tokenizer(name: str | Path) -> str:
+    """Return what transformers can open as a tokenizer: a folder that may hold nothing else, or a hub name.
+
+    Raises:
+        ModelNotFoundError: If the folder holds no tokenizer.
+    """
+    return str(name) if (Path(name) / "tokenizer_config.json").is_file() else resolve_name(name)
+
+
+def holds_model(folder: str | Path) -> bool:
+    """Tell whether a folder holds a model, or an adapter for one."""
+    return any((Path(folder) / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def adapter_base(folder: str | Path | None) -> str | None:
+    """Return the model that an adapter in a folder lies over; None where there is a whole model, or no folder.
+
+    Raises:
+        ModelNotFoundError: If that model was a folder and is gone.
+    """
+    path = None if folder is None else Path(folder) / "adapter_config.json"
+    if path is None or not path.is_file() or (path.parent / "config.json").is_file():
+        return None
+    base = str(json.loads(path.read_text("utf-8"))["base_model_name_or_path"])
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise ModelNotFoundError(
+            f"'{folder}' holds an adapter for the model at '{base}', where there is none now. Put it back, or write "
+            "its new place into adapter_config.json as base_model_name_or_path."
+        )
+    return base
 
 
 def starter_folder() -> Path:
@@ -161,7 +198,16 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
     from transformers import AutoConfig
 
     with quiet(), _named_errors(name):
-        config = AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(adapter_base(name) or name, **options)
+    return changed(config, changes)
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration with other values for some of its fields.
+
+    Raises:
+        ArgumentError: If it has no such field.
+    """
     for field, value in changes.items():
         if not hasattr(config, field):
             known = config.to_dict()
@@ -186,7 +232,9 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name):
+    with quiet(), _named_errors(name), warnings.catch_warnings():
+        # Marian's recommends what is for texts with the quotation marks of old encodings.
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
         return kind.from_pretrained(name, **options)
 
 
@@ -250,6 +298,24 @@ def load_weights(
     return model
 
 
+def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
+    """Return a model in float32 with new weights, drawn with `seed`; the caller's random state stays as it is.
+
+    Raises:
+        CheckpointError: If this architecture has no such head.
+    """
+    import torch
+    import transformers
+
+    kind = getattr(transformers, auto_class)
+    if type(config) not in kind._model_mapping:
+        head = auto_class.removeprefix("AutoModelFor")
+        raise CheckpointError(f"transformers has no {head} head for {config.model_type} models.")
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind.from_config(config, dtype=torch.float32)
+
+
 def has_head(auto_class: str, config: Any) -> bool:
     """Tell whether transformers has such a head for this architecture."""
     import transformers
@@ -257,11 +323,16 @@ def has_head(auto_class: str, config: Any) -> bool:
     return type(config) in getattr(transformers, auto_class)._model_mapping
 
 
+def canonical_type(model_type: str) -> str:
+    """Return an architecture's name as configurations have it."""
+    return _TYPE_NAMES.get(model_type, model_type)
+
+
 def check_type(model_type: str | None, config: Any, name: str) -> None:
     """Warn if the caller named another architecture than the checkpoint has; the checkpoint wins."""
     if model_type in (None, "auto"):
         return
-    wanted = _TYPE_NAMES.get(str(model_type), str(model_type))
+    wanted = canonical_type(str(model_type))
     if wanted != config.model_type:
         warn_user(f"model_type is '{model_type}', but '{name}' is a {config.model_type} model and is used as such.")
 
@@ -318,6 +389,10 @@ def quiet() -> Iterator[None]:
 def _named_errors(name: str) -> Iterator[None]:
     try:
         yield
+    except ImportError as error:
+        if "sentencepiece" in str(error).lower():
+            raise MissingExtraError.of("sentencepiece", "generation", f"The tokenizer of '{name}'") from error
+        raise
     except (OSError, ValueError) as error:
         if isinstance(error, (ArgumentError, CheckpointError, ModelNotFoundError)):
             raise

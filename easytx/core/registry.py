@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from easytx.config.args_object import read_saved
+from easytx.core.loading import holds_model
 from easytx.errors import CheckpointError, ModelNotFoundError
 
 MODEL_CLASSES = {
     "ClassificationModel": "easytx.classification",
     "ConvAIModel": "easytx.conv_ai",
+    "LanguageGenerationModel": "easytx.language_generation",
+    "LanguageModelingModel": "easytx.language_modeling",
     "MultiLabelClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "Seq2SeqModel": "easytx.seq2seq",
+    "T5Model": "easytx.t5",
 }
 
 
@@ -46,7 +51,7 @@ def load(folder: str | Path, **kwargs: Any) -> Any:
         from easytx.training.tracking_artifacts import fetched
 
         folder = fetched(str(folder))
-    if not (Path(folder) / "config.json").is_file():
+    if not holds_model(folder):
         raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
     name = read_saved(folder).get("model_class")
     if name is None:

@@ -122,7 +122,7 @@ class Prediction(_Prediction):
 
 
 class Scores(dict[str, Any]):
-    """What `eval_model` of a class that writes texts returns: a dict of scores."""
+    """What `eval_model` of a class that writes or models texts returns: a dict of scores."""
 
     frame: pd.DataFrame
 
@@ -130,6 +130,10 @@ class Scores(dict[str, Any]):
         """Keep the scores, and the frame behind them."""
         super().__init__(result)
         self.frame = frame
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy is made from."""
+        return type(self), (dict(self), self.frame)
 
     @property
     def result(self) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from datasets import Dataset
 
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
+from easytx.training.generation import generate, prompt_collator
 from easytx.training.inference import Outputs, run
 from easytx.training.quantise import dynamically_quantised
 
@@ -22,12 +25,22 @@ _BUSY_TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}
 _ROWS_FOR_A_BAR = 1000
 
 
-def token_budget(args: ModelArgs, device_type: str) -> int:
-    """Return the tokens of an inference batch: what the device does best, or what the user has set."""
+# Most numbers of a batch's logits where each token has one for every other of the vocabulary: half a gigabyte.
+_LOGITS = 2**27
+
+
+def token_budget(args: ModelArgs, device_type: str, vocabulary: int = 1) -> int:
+    """Return the tokens of an inference batch: what the device does best, or what the user has set.
+
+    Args:
+        args: For `eval_batch_size` and `max_seq_length`.
+        device_type: Such as "cpu".
+        vocabulary: Logits of a token, where all of them are computed.
+    """
     wanted = args.eval_batch_size * args.max_seq_length
-    if args.eval_batch_size != ModelArgs().eval_batch_size:
-        return wanted
-    return max(wanted, _BUSY_TOKENS.get(device_type, wanted))
+    if args.eval_batch_size == ModelArgs().eval_batch_size:
+        wanted = max(wanted, _BUSY_TOKENS.get(device_type, wanted))
+    return max(min(wanted, _LOGITS // vocabulary), 1)
 
 
 def is_main_process() -> bool:
@@ -58,6 +71,33 @@ def run_model(model: BaseModel, data: TaskData, *, show: bool, budget: int | Non
         shifts_labels=model.shifts_labels,
         loss_function=model.loss() if data.labelled else None,
         progress=progress_bar(len(data.dataset), show=show),
+    )
+
+
+def write_texts(
+    model: BaseModel, prompts: Dataset, options: Mapping[str, Any], *, show: bool, **extras: Any
+) -> list[list[np.ndarray]]:
+    """Return the ids of the texts that the model writes for each prompt.
+
+    Args:
+        model: With a network that generates.
+        prompts: Rows whose `input_ids` are read by an encoder, or continued.
+        options: Fields of the GenerationConfig that are not as the model's own says.
+        show: Whether there is a bar, for more than a few rows.
+        **extras: For the network's `generate`.
+    """
+    in_int8 = quantised(model)
+    return generate(
+        dynamically_quantised(model.model) if in_int8 else model.model,
+        prompts,
+        prompt_collator(model.tokenizer, left=not model.config.is_encoder_decoder),
+        options=options,
+        device=model.device,
+        dtype=None if in_int8 else model.precision(),
+        token_budget=token_budget(model.args, model.device.type),
+        seed=model.args.manual_seed,
+        progress=progress_bar(len(prompts), show=show),
+        **extras,
     )
 
 

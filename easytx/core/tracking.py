@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,22 +60,29 @@ class TrackedTraining:
             **hyperparameters(model.args),
             **{name: value for name, value in self.description.items() if name != "trackers"},
             **labels,
-            "train_features": len(self.train.dataset),
+            **self._data(),
             "num_parameters": model.model.num_parameters(),
-            "data_fingerprint": data_fingerprint(self.train.dataset),
             "versions": versions(),
         }
         return self._configuration
+
+    def _data(self) -> dict[str, Any]:
+        """Return the size of the training data, and a name for it; nothing of data that is read while training."""
+        dataset = self.train.dataset
+        if not isinstance(dataset, Sized):
+            return {}
+        return {"train_features": len(dataset), "data_fingerprint": data_fingerprint(dataset)}
 
     def callbacks(self, *, evaluates: bool) -> list[RunReporter]:
         """Return what the Trainer is to call."""
         if not self.tracker.is_on:
             return []
         dataset = self.train.dataset
+        known = isinstance(dataset, Sized)
         self.reporter = RunReporter(
             self.tracker,
-            rows=len(dataset),
-            tokens=int(lengths_of(dataset).sum()),
+            rows=len(dataset) if known else 0,
+            tokens=int(lengths_of(dataset).sum()) if known else 0,
             checkpoint=self._send_checkpoint if self.sends == "checkpoint" else None,
             evaluates=evaluates,
         )

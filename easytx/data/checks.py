@@ -78,10 +78,12 @@ def warn_about_imbalance(counts: dict[Any, int], *, name: str) -> None:
         )
 
 
-def warn_about_truncation(number: int, total: int, max_length: int, *, name: str, remedy: str) -> None:
+def warn_about_truncation(
+    number: int, total: int, max_length: int, *, name: str, remedy: str, what: str = "max_seq_length"
+) -> None:
     """Warn, once, with their number, if texts were longer than the model was asked to read."""
     if number:
         warn_user(
-            f"{number} of {counted(total, 'row')} of {name} are longer than max_seq_length={max_length} tokens and "
+            f"{number} of {counted(total, 'row')} of {name} are longer than {what}={max_length} tokens and "
             f"were cut. {remedy}"
         )

@@ -179,10 +179,16 @@ def _is_file(text: str) -> bool:
     return Path(text).suffix.lower() in _FILE_TYPES and len(text) < 4096 and Path(text).is_file()
 
 
-def read_file(path: str | Path, *, name: str, args: ModelArgs) -> pd.DataFrame:
+def read_file(path: str | Path, *, name: str, args: ModelArgs, kind: str | None = None) -> pd.DataFrame:
     """Return the rows of a csv, tsv, json, jsonl or parquet file.
 
     With `args.lazy_loading` the file is read by column positions instead (`lazy_delimiter`, `lazy_text_column` ...).
+
+    Args:
+        path: Where it is.
+        name: What to call the rows in messages.
+        args: For `encoding` and `lazy_loading`.
+        kind: Such as ".csv", for a file whose name does not end with it.
 
     Raises:
         DataError: If there is no such file, its type is not known, or it is not what its type says.
@@ -190,7 +196,7 @@ def read_file(path: str | Path, *, name: str, args: ModelArgs) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{name} is the path '{path}', where there is no file.")
-    encoding, suffix = args.encoding or "utf-8", path.suffix.lower()
+    encoding, suffix = args.encoding or "utf-8", kind or path.suffix.lower()
     if suffix not in _FILE_TYPES and not args.lazy_loading:
         raise DataError(f"{name} is a '{suffix}' file; one of {', '.join(_FILE_TYPES)} is expected.")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ def encode(
     *,
     max_length: int,
     overlap: int | None = None,
+    is_target: bool = False,
 ) -> Dataset:
     """Return texts, or pairs of texts, as features.
 
@@ -37,12 +38,13 @@ def encode(
         pairs: The second text of each row, if rows are pairs.
         max_length: Tokens per row, or per window, special tokens included.
         overlap: Tokens that neighbouring windows share; None cuts long texts instead of making windows.
+        is_target: Whether the texts are those to be written, which some tokenizers mark differently.
     """
     tables = []
     for start in range(0, len(texts), _CHUNK):
         part = slice(start, start + _CHUNK)
         seconds = None if pairs is None else list(pairs[part])
-        tables.append(_encode_chunk(tokenizer, list(texts[part]), seconds, start, max_length, overlap))
+        tables.append(_encode_chunk(tokenizer, list(texts[part]), seconds, start, max_length, overlap, is_target))
     return Dataset(pa.concat_tables(tables))
 
 
@@ -58,13 +60,15 @@ def _encode_chunk(
     first_row: int,
     max_length: int,
     overlap: int | None,
+    is_target: bool,
 ) -> pa.Table:
     windows = {"return_overflowing_tokens": True, "stride": overlap} if overlap is not None else {}
-    encoding = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, verbose=False, **windows)
+    given = {"text_target": texts} if is_target else {"text": texts, "text_pair": pairs}
+    encoding = tokenizer(**given, truncation=True, max_length=max_length, padding=False, verbose=False, **windows)
     ids = encoding["input_ids"]
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int32, count=len(ids))
     if overlap is None:
-        cut = [n >= max_length and bool(encoding.encodings[i].overflowing) for i, n in enumerate(lengths)]
+        cut = [n >= max_length and _was_cut(tokenizer, encoding, i, given, max_length) for i, n in enumerate(lengths)]
         places = {"row": np.arange(first_row, first_row + len(texts), dtype=np.int64), "cut": cut}
     else:
         places = {"row": np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64) + first_row}
@@ -72,6 +76,15 @@ def _encode_chunk(
         name: pa.array(encoding[name], type=pa.list_(kind)) for name, kind in _TOKEN_COLUMNS.items() if name in encoding
     }
     return pa.table({**columns, **places, "length": lengths})
+
+
+def _was_cut(tokenizer: Any, encoding: Any, i: int, given: Mapping[str, Any], max_length: int) -> bool:
+    """Tell whether a text that fills its row was longer."""
+    if encoding.encodings is not None:
+        return bool(encoding.encodings[i].overflowing)
+    # Tokenizers in Python, such as ByT5's and Marian's, do not say.
+    one = {name: None if texts is None else texts[i] for name, texts in given.items()}
+    return len(tokenizer(**one, verbose=False)["input_ids"]) > max_length
 
 
 def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> int | None:

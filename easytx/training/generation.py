@@ -124,6 +124,18 @@ def prompt_collator(tokenizer: Any, *, left: bool) -> Collator:
     return collate
 
 
+def token_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross entropy of labelled tokens, in float32.
+
+    It is what models compute of labels themselves; some warn when they are given any.
+
+    Args:
+        logits: Of shape (rows, tokens, vocabulary).
+        labels: Of shape (rows, tokens); -100 where there is none.
+    """
+    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+
+
 def row_losses(logits: torch.Tensor, labels: torch.Tensor, *, shifts_labels: bool = False) -> torch.Tensor:
     """Return the sum of the cross entropy of each row's labelled tokens, and their number, of shape (rows, 2).
 

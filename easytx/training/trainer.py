@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class EasyTrainer(Trainer):
         loss_function: Replaces the model's own loss.
         evaluation: Returns the scores of the evaluation data for the model as it is.
         save_folder: Writes a model folder.
+        weights_in: Returns the weights that are in such a folder, by the names of the model.
         keep: Checkpoints to keep; None keeps all.
         batch_columns: Columns that the collator reads besides those that the model takes.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
@@ -38,6 +39,7 @@ class EasyTrainer(Trainer):
         loss_function: LossFunction | None,
         evaluation: Callable[[], dict[str, Any]] | None,
         save_folder: Callable[[Path], None],
+        weights_in: Callable[[Path], Mapping[str, torch.Tensor]] | None = None,
         keep: int | None,
         batch_columns: tuple[str, ...] = (),
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
@@ -52,6 +54,7 @@ class EasyTrainer(Trainer):
         self.loss_function = loss_function
         self.evaluation = evaluation
         self.save_folder = save_folder
+        self.weights_in = weights_in
         self.keep = keep
         self.batch_columns = batch_columns
         self.parameter_groups = parameter_groups
@@ -148,6 +151,15 @@ class EasyTrainer(Trainer):
         if self.args.should_save:
             seal(folder)
             rotate(folder.parent, self.keep)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        # A model of several parts, or an adapter, is saved in a form of its own.
+        if self.weights_in is None or any(folder.glob("model*.safetensors*")) or self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        network: Any = self.model if model is None else model
+        network.load_state_dict(self.weights_in(folder))
 
     def release(self) -> None:
         """Take back what training leaves on the model object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import random
@@ -69,6 +70,17 @@ def _questions(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
+def _rewritten(rows: int, seed: int) -> pd.DataFrame:
+    texts = _texts(rows, seed)
+    return pd.DataFrame({"input_text": texts, "target_text": [" ".join(text.split()[1:4]) for text in texts]})
+
+
+def _with_prefix(rows: int, seed: int) -> pd.DataFrame:
+    frame = _rewritten(rows, seed)
+    frame.insert(0, "prefix", ["shorten", "cut"] * (rows // 2) + ["cut"] * (rows % 2))
+    return frame
+
+
 @dataclass(frozen=True)
 class Case:
     """One class, or one way of using it.
@@ -82,7 +94,10 @@ class Case:
         label: The column that a test takes away.
         missing: What is said then of a training frame, exactly.
         key: The column of the caller's rows, and of the answers', that shows which row is which.
-        answers: The fields of what `eval_model` returns.
+        answers: The fields of what `eval_model` returns; none where it is a dict of scores.
+        architecture: Of the checkpoint.
+        parameter: One of its parameters.
+        writes: Whether `predict` answers.
         args: Arguments besides those of all rows of the table.
         given: Further arguments of the constructor.
     """
@@ -96,6 +111,9 @@ class Case:
     missing: str
     key: tuple[str, str] = ("text", "text")
     answers: tuple[str, ...] = ("result", "model_outputs", "wrong_predictions")
+    architecture: str = "bert"
+    parameter: str = "classifier.bias"
+    writes: bool = True
     args: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
 
@@ -155,6 +173,25 @@ _CLASSIFICATION = {
     "without_labels": _column("text"),
     "label": "labels",
     "missing": _NO_LABELS,
+}
+_PLAIN: dict[str, Any] = {
+    "package": "easytx.language_modeling",
+    "class_name": "LanguageModelingModel",
+    "frame": lambda rows, seed: pd.DataFrame({"text": _texts(rows, seed)}),
+    "without_labels": _column("text"),
+    "label": "text",
+    "missing": "train_df needs the columns ['text'], but has []. "
+    "Rename columns, or name yours with text_column=....",
+    "answers": (),
+}
+_TEXT_TO_TEXT: dict[str, Any] = {
+    "without_labels": _column("input_text"),
+    "label": "target_text",
+    "missing": "train_df needs the columns ['input_text', 'target_text'], but has ['input_text']. "
+    "Rename columns, or name yours with target_text_column=....",
+    "key": ("input_text", "input_text"),
+    "answers": (),
+    "args": {"evaluate_generated_text": True, "max_length": 6},
 }
 
 CASES = [
@@ -217,6 +254,40 @@ CASES = [
         "['id', 'question', 'context']. Add or rename what is missing.",
         key=("question", "question"),
         answers=("result", "texts"),
+        parameter="qa_outputs.bias",
+    ),
+    Case(
+        name="masked_language_model", parameter="cls.predictions.bias", writes=False, **_PLAIN, args={"mlm": True}
+    ),
+    Case(
+        name="causal_language_model",
+        architecture="gpt2",
+        parameter="transformer.ln_f.bias",
+        **_PLAIN,
+        args={"mlm": False},
+    ),
+    Case(
+        name="seq2seq",
+        package="easytx.seq2seq",
+        class_name="Seq2SeqModel",
+        frame=_rewritten,
+        architecture="bart",
+        parameter="model.decoder.layernorm_embedding.bias",
+        **_TEXT_TO_TEXT,
+    ),
+    Case(
+        name="t5",
+        package="easytx.t5",
+        class_name="T5Model",
+        frame=_with_prefix,
+        architecture="t5",
+        parameter="encoder.final_layer_norm.weight",
+        **_TEXT_TO_TEXT
+        | {
+            "without_labels": lambda frame: frame[["prefix", "input_text"]].to_numpy().tolist(),
+            "missing": "train_df needs the columns ['prefix', 'input_text', 'target_text'], but has "
+            "['prefix', 'input_text']. Rename columns, or name yours with target_text_column=....",
+        },
     ),
 ]
 
@@ -245,17 +316,29 @@ def _imports_are_no_garbage() -> Iterator[None]:
     gc.unfreeze()
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_checkpoint(tmp_path_factory.mktemp("contract") / "bert", "bert")
-
-
 @pytest.fixture(scope="session", params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     """Each row of the table in turn."""
     chosen: Case = request.param
     chosen.model_class()
     return chosen
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what makes a tiny checkpoint of an architecture, once."""
+    folder = tmp_path_factory.mktemp("contract")
+
+    @functools.cache
+    def made(architecture: str) -> Path:
+        return tiny_checkpoint(folder / architecture, architecture)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def checkpoint(case: Case, checkpoints: Callable[[str], Path]) -> Path:
+    return checkpoints(case.architecture)
 
 
 @pytest.fixture(scope="session")
@@ -282,3 +365,16 @@ def numbers(outputs: Any) -> Iterable[float]:
     if isinstance(outputs, (list, tuple)):
         return [number for item in outputs for number in numbers(item)]
     return [] if isinstance(outputs, str) else [float(outputs)]
+
+
+def needs_answers(case: Case) -> None:
+    """Skip a test of answers where the model gives none."""
+    if not case.writes:
+        pytest.skip(f"{case.name} answers nothing")
+
+
+def outputs(case: Case, model: Any) -> Any:
+    """Return what a model says of rows: its outputs, or where it answers nothing the losses of its evaluation."""
+    if case.writes:
+        return model.predict(case.inputs).raw_outputs
+    return model.eval_model(case.held_out, output_dir="losses").to_frame()["loss"]

@@ -22,7 +22,7 @@ from torch.serialization import safe_globals
 import easytx
 from easytx.errors import ArgumentError, DataError, OutputDirError
 
-from .conftest import SEED, Case, Trained, numbers
+from .conftest import SEED, Case, Trained, needs_answers, numbers, outputs
 
 # What a float32 sum may differ by when padding changes the order of its terms.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -61,11 +61,12 @@ def _states() -> list[bytes]:
 
 @pytest.mark.parametrize("opened", ["load", "class", "class with a type"])
 def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, opened: str) -> None:
+    needs_answers(trained.case)
     folder, args = str(trained.folder), {"silent": True}
     model = {
         "load": lambda: easytx.load(folder, args=args),
         "class": lambda: trained.case.model_class()(folder, args=args),
-        "class with a type": lambda: trained.case.model_class()("bert", folder, args=args),
+        "class with a type": lambda: trained.case.model_class()(trained.case.architecture, folder, args=args),
     }[opened]()
     assert type(model) is type(trained.model)
     expected, found = trained.model.predict(trained.case.inputs), model.predict(trained.case.inputs)
@@ -84,11 +85,14 @@ def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained)
     texts = ["the film was good", "a dull book and the worst song of all, terrible"]
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
     assert inputs["input_ids"].tolist() == model.tokenizer(texts, padding=True)["input_ids"]
+    if network.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
     with torch.no_grad():
         expected, found = model.model(**inputs), network(**inputs)
     assert expected.keys() == found.keys()
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name])
+        if isinstance(expected[name], torch.Tensor):
+            torch.testing.assert_close(found[name], expected[name])
     assert network.config.id2label == model.config.id2label
 
 
@@ -118,17 +122,30 @@ def test_the_state_of_a_checkpoint_loads_without_unpickling_code(trained: Traine
 def test_return_values_unpack(trained: Trained) -> None:
     global_step, details = trained.details
     evaluation = trained.model.eval_model(trained.case.held_out)
-    predictions, raw_outputs = trained.model.predict(trained.case.inputs)
     assert isinstance(global_step, int)
     assert details["global_step"][-1] == global_step
-    assert evaluation._fields == trained.case.answers
-    assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
     assert trained.model.results == evaluation.result
-    assert len(predictions) == len(raw_outputs) == len(trained.case.inputs)
     assert len(trained.details.to_frame()) == len(details["global_step"]) == 2
+    if trained.case.answers:
+        assert evaluation._fields == trained.case.answers
+        assert tuple(evaluation) == tuple(getattr(evaluation, name) for name in trained.case.answers)
+    else:
+        assert evaluation == evaluation.result
+
+
+def test_answers_unpack(trained: Trained) -> None:
+    needs_answers(trained.case)
+    prediction = trained.model.predict(trained.case.inputs)
+    assert len(prediction.predictions) == len(prediction.raw_outputs) == len(trained.case.inputs)
+    if isinstance(prediction, tuple):
+        predictions, raw_outputs = prediction
+        assert (predictions is prediction.predictions, raw_outputs is prediction.raw_outputs) == (True, True)
+    else:
+        assert prediction == prediction.predictions
 
 
 def test_a_batch_of_different_lengths_answers_like_one_row_at_a_time(trained: Trained) -> None:
+    needs_answers(trained.case)
     rows = trained.case.inputs
     together = trained.model.predict(rows)
     alone = [trained.model.predict([row]) for row in rows]
@@ -139,14 +156,17 @@ def test_evaluation_and_prediction_keep_order_and_index(trained: Trained) -> Non
     case, model = trained.case, trained.model
     theirs, ours = case.key
     evaluated = model.eval_model(case.held_out).to_frame()
-    predicted = model.predict(case.held_out.drop(columns=case.label)).to_frame()
+    rows = case.held_out if case.label in case.key else case.held_out.drop(columns=case.label)
+    predicted = model.predict(rows).to_frame() if case.writes else evaluated
     for frame in (evaluated, predicted):
         assert frame.index.tolist() == case.held_out.index.tolist()
         assert frame[ours].tolist() == case.held_out[theirs].tolist()
-    assert predicted["prediction"].tolist() == evaluated["prediction"].tolist()
+    if "prediction" in evaluated:
+        assert predicted["prediction"].tolist() == evaluated["prediction"].tolist()
 
 
 def test_rows_in_another_order_get_the_same_answers(trained: Trained) -> None:
+    needs_answers(trained.case)
     rows = trained.case.inputs
     forward, backward = trained.model.predict(rows), trained.model.predict(rows[::-1])
     np.testing.assert_allclose(numbers(backward.raw_outputs[::-1]), numbers(forward.raw_outputs), **CLOSE)
@@ -166,9 +186,9 @@ def test_one_row_is_enough_for_evaluation_and_prediction(trained: Trained) -> No
     case = trained.case
     held_out = case.held_out
     one = held_out[held_out.get("sentence_id", pd.Series(range(len(held_out)), held_out.index)) == 0]
-    result, *_ = trained.model.eval_model(one)
-    assert "eval_loss" in result
-    assert len(trained.model.predict(case.inputs[:1]).predictions) == 1
+    assert "eval_loss" in trained.model.eval_model(one).result
+    if case.writes:
+        assert len(trained.model.predict(case.inputs[:1]).predictions) == 1
 
 
 @pytest.mark.parametrize("method", ["train_model", "eval_model", "predict"])
@@ -188,12 +208,10 @@ def test_what_the_caller_gave_stays_as_it_was(case: Case, checkpoint: Path) -> N
     train, held_out, inputs = case.train, case.held_out, case.inputs
     values = {
         "manual_seed": SEED,
-        "custom_parameter_groups": [{"params": ["classifier.bias"], "lr": 1e-2}],
+        "custom_parameter_groups": [{"params": [case.parameter], "lr": 1e-2}],
         "trainer_kwargs": {"dataloader_drop_last": False},
         **case.args,
     }
-    if case.class_name == "QuestionAnsweringModel":
-        values["custom_parameter_groups"] = [{"params": ["qa_outputs.bias"], "lr": 1e-2}]
     for args in (values, case.model_class().args_class(**values)):
         more = {"evaluate_during_training": True, "silent": True, "max_seq_length": 64, "overwrite_output_dir": True}
         given = (train, held_out, inputs, args, more, case.given)
@@ -201,7 +219,7 @@ def test_what_the_caller_gave_stays_as_it_was(case: Case, checkpoint: Path) -> N
         model = case.model_class()("auto", str(checkpoint), args=args, **case.given)
         model.train_model(train, eval_data=held_out, args=more)
         model.eval_model(held_out)
-        model.predict(inputs)
+        outputs(case, model)
         for was, now in zip(before[:2], given[:2], strict=True):
             pd.testing.assert_frame_equal(was, now)
         assert before[2:] == given[2:]
@@ -210,6 +228,7 @@ def test_what_the_caller_gave_stays_as_it_was(case: Case, checkpoint: Path) -> N
 
 
 def test_prediction_leaves_the_disk_and_the_random_state_alone(trained: Trained, tmp_path: Path) -> None:
+    needs_answers(trained.case)
     model = trained.reopened(silent=True)
     before, states = _files(trained.folder), _states()
     model.predict(trained.case.inputs)
@@ -251,11 +270,12 @@ def test_a_silent_model_prints_nothing(case: Case, checkpoint: Path, capfd: pyte
     capfd.readouterr()
     model.train_model(case.train, eval_data=case.held_out)
     model.eval_model(case.held_out)
-    model.predict(case.inputs)
+    outputs(case, model)
     assert capfd.readouterr() == ("", "")
 
 
 def test_predictions_do_not_pile_up_in_memory(trained: Trained) -> None:
+    needs_answers(trained.case)
     def blocks_after(times: int) -> int:
         for _ in range(times):
             trained.model.predict(trained.case.inputs)
@@ -315,12 +335,13 @@ def test_the_seed_decides_everything(case: Case, checkpoint: Path) -> None:
         torch.seed()
         model = case.model(checkpoint, manual_seed=seed, no_save=True)
         loss = model.train_model(case.train).training_details
-        return loss, list(numbers(model.predict(case.inputs).raw_outputs))
+        return loss, list(numbers(outputs(case, model)))
 
     first, again, other = run(1), run(1), run(2)
     assert first == again
     assert first[0] != other[0]
-    assert first[1] != other[1]
+    # Two steps may leave a model that writes with the same likeliest words.
+    assert first[1] != other[1] or not case.answers
 
 
 def test_a_second_training_goes_on_from_the_first(case: Case, checkpoint: Path) -> None:

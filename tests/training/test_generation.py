@@ -167,7 +167,7 @@ def test_a_failure_leaves_the_network_as_it_was(t5: tuple[Any, Any], monkeypatch
         raise RuntimeError("broken")
 
     monkeypatch.setattr(network, "generate", broken)
-    with pytest.raises(RuntimeError, match="^broken$"):
+    with pytest.raises(RuntimeError, match=r"^broken$"):
         _write(t5, _rows(tokenizer))
     assert network.generation_config is own
 

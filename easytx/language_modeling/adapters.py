@@ -1,0 +1,168 @@
+"""LoRA adapters, by the library peft: a few weights that are trained beside those of a large model."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from easytx.config.fields import closest
+from easytx.config.model_args import ModelArgs
+from easytx.core.loading import quiet
+from easytx.errors import ArgumentError, CheckpointError, DeviceError, MissingExtraError
+
+# Modules that an adapter replaces as a whole.
+_SAVED_BESIDE = ".modules_to_save"
+
+
+def check(args: ModelArgs, device: torch.device, *, adapter: bool) -> None:
+    """Raise if what the arguments want of adapters cannot be had, before anything is loaded.
+
+    Args:
+        args: For `peft`, `qlora` and their options.
+        device: Where the model is to be.
+        adapter: Whether an adapter is to be opened.
+
+    Raises:
+        MissingExtraError: If peft or bitsandbytes is not installed.
+        DeviceError: If `qlora` is asked for without CUDA.
+        ArgumentError: If options are given without what they are for, or are unknown.
+    """
+    wanted = args["peft"] or args["qlora"]
+    for name in ("lora_config", "loftq_config"):
+        if args[name] and not wanted:
+            raise ArgumentError(f"{name} is for adapters. Set peft=True in args, or leave it out.")
+    if args["qlora"] and device.type != "cuda":
+        raise DeviceError(
+            f"qlora holds the weights in 4 bits, which needs CUDA, but the device is {device}. Use peft=True alone, "
+            "which trains an adapter over weights of full precision."
+        )
+    if (wanted or adapter) and importlib.util.find_spec("peft") is None:
+        raise MissingExtraError.of("peft", "peft", "An adapter")
+    if args["qlora"] and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError.of("bitsandbytes", "peft", "qlora")
+    if args["loftq_config"] and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError.of("bitsandbytes", "peft", "loftq_config")
+    if wanted:
+        _check_fields(args)
+
+
+def quantisation(args: ModelArgs) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to hold the weights in 4 bits; empty without `qlora`."""
+    if not args["qlora"]:
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    kind = "nf4" if args["nf4"] else "fp4"
+    settings: Any = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": settings, "device_map": {"": torch.cuda.current_device()}}
+
+
+def with_adapter(network: Any, args: ModelArgs, *, trained: str | None, seed: int) -> Any:
+    """Return the network with an adapter, which alone is to be trained.
+
+    Args:
+        network: Of transformers.
+        args: For the adapter's configuration.
+        trained: A folder or hub name of an adapter; None for a new one.
+        seed: New weights are drawn with it.
+    """
+    if args["qlora"]:
+        from peft import prepare_model_for_kbit_training
+
+        network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=args.gradient_checkpointing)
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network.add_adapter(_configuration(network, args) if trained is None else _opened(trained))
+    if trained is not None:
+        network.load_state_dict(weights_in(trained, network))
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("lora_" in name or _SAVED_BESIDE in name)
+    place = Path(network.name_or_path)
+    if place.is_dir():
+        # The adapter will be opened from elsewhere.
+        for configuration in network.peft_config.values():
+            configuration.base_model_name_or_path = str(place.resolve())
+    return network
+
+
+def weights_in(place: str | Path, network: Any) -> dict[str, torch.Tensor]:
+    """Return the weights of the network with those of an adapter, by the names of the network.
+
+    Args:
+        place: A folder or hub name.
+        network: With an adapter of the same form.
+    """
+    from peft.utils import load_peft_weights
+
+    saved = load_peft_weights(str(place), device="cpu")
+    (adapter,) = network.active_adapters()
+    return {
+        name: saved.get(f"base_model.model.{name.replace(_SAVED_BESIDE, '').replace(f'.{adapter}', '')}", value)
+        for name, value in network.state_dict().items()
+    }
+
+
+def merged(network: Any) -> Any:
+    """Return the network with its adapter added to its weights, as one that never had any."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(network.named_modules()):
+        if not isinstance(module, LoraLayer):
+            continue
+        layer: Any = module
+        layer.merge(safe_merge=True)
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, layer.get_base_layer())
+    network._hf_peft_config_loaded = False
+    del network.peft_config
+    return network.requires_grad_(True)
+
+
+def _opened(place: str) -> Any:
+    """Return the configuration of a trained adapter.
+
+    Raises:
+        CheckpointError: If it is no LoRA adapter.
+    """
+    from peft import LoraConfig, PeftConfig
+
+    found = PeftConfig.from_pretrained(place)
+    if not isinstance(found, LoraConfig):
+        raise CheckpointError(f"'{place}' is a {found.peft_type} adapter. Only LoRA adapters can be opened.")
+    found.inference_mode = False
+    return found
+
+
+def _configuration(network: Any, args: ModelArgs) -> Any:
+    from peft import LoftQConfig, LoraConfig
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+
+    options = dict(args["lora_config"])
+    if network.config.model_type not in KNOWN:
+        options.setdefault("target_modules", "all-linear")
+    if args["loftq_config"]:
+        loftq = LoftQConfig(loftq_bits=args["loftq_bits"], **args["loftq_config"])
+        options |= {"init_lora_weights": "loftq", "loftq_config": loftq}
+    if not args["mlm"]:
+        options.setdefault("task_type", "CAUSAL_LM")
+    return LoraConfig(**options)
+
+
+def _check_fields(args: ModelArgs) -> None:
+    import peft
+
+    for name, kind in (("lora_config", peft.LoraConfig), ("loftq_config", peft.LoftQConfig)):
+        known = kind.__dataclass_fields__
+        for field in args[name]:
+            if field not in known:
+                raise ArgumentError(
+                    f"{name} sets '{field}', which peft.{kind.__name__} does not have.{closest(field, known)}"
+                )

@@ -1,0 +1,42 @@
+"""Arguments of the classes that turn one text into another."""
+
+from __future__ import annotations
+
+from easytx.config.fields import arg, arguments
+from easytx.config.generation import GenerativeArgs
+
+_ONE_CALL = "texts are decoded in one batched call"
+_RETRIEVAL = "models that look up passages (RAG) are not offered"
+_MARIAN = "the tokenizer is saved with the model"
+
+
+@arguments
+class TextToTextArgs(GenerativeArgs):
+    """What the arguments of `Seq2SeqModel` and `T5Model` have in common."""
+
+    early_stopping: bool | str = arg(
+        default=True, help="Beam search: True ends once there are num_beams texts; 'never' searches on."
+    )
+    length_penalty: float = arg(default=2.0, help="Beam search: above 0 prefers long texts, below 0 short ones.")
+    max_target_length: int | None = arg(
+        default=None, help="Tokens of a true text, special tokens included; None for max_seq_length.", low=2
+    )
+    use_multiprocessed_decoding: bool = arg(default=False, help="Worker processes.", no_effect=_ONE_CALL)
+
+
+@arguments
+class Seq2SeqArgs(TextToTextArgs):
+    """Arguments of `Seq2SeqModel`."""
+
+    src_lang: str = arg(default="en_XX", help="Language code of the inputs, where the tokenizer has such codes.")
+    tgt_lang: str = arg(default="ro_RO", help="Language code of the texts to write, where there are such codes.")
+    base_marian_model_name: str | None = arg(default=None, help="Where a tokenizer came from.", no_effect=_MARIAN)
+    faiss_d: int = arg(default=768, help="Width of an index.", no_effect=_RETRIEVAL)
+    faiss_m: int = arg(default=128, help="Links of an index.", no_effect=_RETRIEVAL)
+    faiss_index_type: str = arg(default="IndexFlatIP", help="Kind of an index.", no_effect=_RETRIEVAL)
+    include_title_in_corpus: bool = arg(default=True, help="Titles of passages.", no_effect=_RETRIEVAL)
+    rag_embed_batch_size: int = arg(default=16, help="Passages per batch.", no_effect=_RETRIEVAL)
+    save_knowledge_dataset: bool = arg(default=True, help="Saving passages.", no_effect=_RETRIEVAL)
+    save_knowledge_dataset_with_checkpoints: bool = arg(default=False, help="Saving them.", no_effect=_RETRIEVAL)
+    split_text_n: int = arg(default=100, help="Words of a passage.", no_effect=_RETRIEVAL)
+    split_text_character: str = arg(default=" ", help="What parts words.", no_effect=_RETRIEVAL)

@@ -1,0 +1,70 @@
+"""Two texts a row as token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset
+
+from easytx.core.loading import check_max_length
+from easytx.data.checks import warn_about_truncation
+from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, with_column
+from easytx.seq2seq.networks import reader, writer
+
+
+def most_tokens(args: Any, config: Any, tokenizers: tuple[Any, Any]) -> tuple[int, int]:
+    """Return how many tokens an input and a target may have, special tokens included.
+
+    Raises:
+        ArgumentError: If the model cannot read or write as many.
+    """
+    most = (args.max_seq_length, args["max_target_length"] or args.max_seq_length)
+    for part, tokenizer, length in zip((reader(config), writer(config)), tokenizers, most, strict=True):
+        check_max_length(length, part, tokenizer, str(args.model_name))
+    return most
+
+
+def encode_texts(
+    tokenizers: tuple[Any, Any], inputs: Sequence[str], targets: Sequence[str] | None, most: tuple[int, int]
+) -> Dataset:
+    """Return texts as features: the columns of `encode`, and with targets `labels` and `cut_target`.
+
+    `length` counts the tokens of both texts.
+
+    Args:
+        tokenizers: Those of the inputs and of the targets.
+        inputs: One text a row.
+        targets: The text to write for each; None for none.
+        most: Tokens of an input and of a target at most, special tokens included.
+    """
+    dataset = encode(tokenizers[0], inputs, max_length=most[0])
+    # All of an input is one text, so types say nothing; and pairs of models do not take them when they write.
+    dataset = dataset.remove_columns([name for name in dataset.column_names if name == "token_type_ids"])
+    if targets is None:
+        return dataset
+    end = missing_end(tokenizers[1])
+    written = encode(tokenizers[1], targets, max_length=most[1] - len(end), is_target=True)
+    labels = [ids + end for ids in written["input_ids"]]
+    lengths = lengths_of(dataset) + lengths_of(written) + len(end)
+    dataset = with_column(dataset.remove_columns("length"), "length", lengths)
+    dataset = with_column(dataset, "labels", pa.array(labels, type=pa.list_(pa.int32())))
+    return with_column(dataset, "cut_target", column(written, "cut"))
+
+
+def missing_end(tokenizer: Any) -> list[int]:
+    """Return the id that ends a text, where the tokenizer does not put one there itself, as GPT-2's does not.
+
+    Without it a model would never learn to end.
+    """
+    ids = tokenizer(text_target="a")["input_ids"]
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+    return [] if ends & set(ids) or tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+
+
+def warn_about_cut_texts(dataset: Dataset, most: tuple[int, int], *, name: str) -> None:
+    """Warn, once for inputs and once for targets, with their number, if texts were longer than the bounds."""
+    cut = (truncated_rows(dataset), int(column(dataset, "cut_target").sum()) if "labels" in dataset.column_names else 0)
+    for number, length, what in zip(cut, most, ("max_seq_length", "max_target_length"), strict=True):
+        warn_about_truncation(number, len(dataset), length, name=name, remedy=f"Set a higher {what}.", what=what)

@@ -1,0 +1,93 @@
+"""Tokenizers: the one of the texts to write, tokens of one's own, and marks of languages (mBART, NLLB, M2M100)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from easytx.config.fields import closest
+from easytx.config.model_args import ModelArgs
+from easytx.core.saving import write_tokenizer
+from easytx.errors import ArgumentError
+
+_DECODER = "decoder"
+
+
+def target_name(source: str | None, decoder_source: str | None) -> str | None:
+    """Return where the tokenizer of the texts to write is, or None where it is the one of the inputs.
+
+    Args:
+        source: Where the model, or its encoder, comes from.
+        decoder_source: Where its decoder comes from, if that is put together with the encoder now.
+    """
+    if decoder_source is not None:
+        return None if decoder_source == source else decoder_source
+    folder = Path(source or "") / _DECODER
+    return str(folder) if source is not None and (folder / "tokenizer_config.json").is_file() else None
+
+
+def write_target(tokenizer: Any, folder: Path) -> None:
+    """Write the tokenizer of the texts to write beside another one."""
+    write_tokenizer(tokenizer, folder / _DECODER)
+
+
+def identity(both: tuple[Any, Any]) -> tuple[Any, ...]:
+    """Return what tells the targets of a pair of tokenizers from those of others with the same first one."""
+    first, second = both
+    marks = (getattr(second, "src_lang", None), getattr(second, "tgt_lang", None))
+    return marks if second is first else (*marks, *sorted(second.get_vocab().items()))
+
+
+def add_tokens(tokenizer: Any, tokens: Any) -> None:
+    """Add special tokens, given as a list or as transformers has them: by their role, or as a list of further ones."""
+    if tokens is None:
+        return
+    if not isinstance(tokens, Mapping):
+        tokenizer.add_tokens(list(tokens), special_tokens=True)
+        return
+    lists = {name: value for name, value in tokens.items() if isinstance(value, (list, tuple))}
+    for value in lists.values():
+        tokenizer.add_tokens(list(value), special_tokens=True)
+    tokenizer.add_special_tokens({name: value for name, value in tokens.items() if name not in lists})
+
+
+def set_languages(tokenizer: Any, args: ModelArgs) -> None:
+    """Have a tokenizer mark inputs with `src_lang` and targets with `tgt_lang`; one without languages stays as it is.
+
+    Raises:
+        ArgumentError: If it does not know such a language.
+    """
+    if not marks_languages(tokenizer):
+        return
+    for name in ("src_lang", "tgt_lang"):
+        code = args.get(name)
+        # Other tokenizers have other codes than the ones of mBART, which are the defaults.
+        if code is None or (name not in args.given() and not _knows(tokenizer, code)):
+            continue
+        if not _knows(tokenizer, code):
+            known = sorted(token for token in tokenizer.all_special_tokens if "_" in token)
+            raise ArgumentError(f"{name} is '{code}', which the tokenizer does not know.{closest(code, known)}")
+        setattr(tokenizer, name, code)
+
+
+def marks_languages(tokenizer: Any) -> bool:
+    """Tell whether a tokenizer marks texts with their language."""
+    return hasattr(tokenizer, "src_lang") and hasattr(tokenizer, "set_tgt_lang_special_tokens")
+
+
+def language_start(tokenizer: Any) -> dict[str, int]:
+    """Return the fields of a GenerationConfig that have texts written in the target language.
+
+    Its mark starts the decoder where it stands at the end of a target, which is rotated for the decoder, and is the
+    first token to be written where it stands at the beginning.
+    """
+    if not marks_languages(tokenizer) or not tokenizer.tgt_lang:
+        return {}
+    mark = tokenizer.convert_tokens_to_ids(tokenizer.tgt_lang)
+    first = tokenizer(text_target="a")["input_ids"][0]
+    return {"forced_bos_token_id" if first == mark else "decoder_start_token_id": mark}
+
+
+def _knows(tokenizer: Any, code: str) -> bool:
+    return bool(tokenizer.convert_tokens_to_ids(code) != tokenizer.unk_token_id)
