@@ -82,10 +82,10 @@ def _with_prefix(rows: int, seed: int) -> pd.DataFrame:
 
 
 def _turns(rows: int, seed: int) -> pd.DataFrame:
-    """Return replies to histories of one to three utterances, half of them in the person of somebody."""
+    """Return replies to one to three utterances, half of them in the person of somebody."""
     chance, texts = random.Random(seed), [" ".join(text.split()[-4:]) for text in _texts(3 * rows, seed)]
-    personality = [[f"I live in {chance.choice(PLACES)}."] for _ in range(rows)]
-    history = [texts[3 * row : 3 * row + 1 + row % 3] for row in range(rows)]
+    personality = [[f"In {chance.choice(PLACES)}."] for _ in range(rows)]
+    history = [texts[3 * row : 3 * row + (2 if row % 2 else 1 + row % 3)] for row in range(rows)]
     return pd.DataFrame(
         {
             "personality": [lines if row % 2 else [] for row, lines in enumerate(personality)],
