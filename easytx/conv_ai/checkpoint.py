@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from typing_extensions import override
 
@@ -25,8 +25,6 @@ class ChatCheckpoint(GenerativeModel):
         chat: How a conversation becomes token ids.
     """
 
-    auto_class: ClassVar[str] = "AutoModelForCausalLM"
-
     def __init__(
         self,
         model_type: str | None = None,
@@ -39,6 +37,11 @@ class ChatCheckpoint(GenerativeModel):
         """See `CheckpointedModel`; types are "gpt2", "gpt", "blender", "blender-small", "auto" and those of others."""
         super().__init__(model_type, model_name, args=args, use_cuda=use_cuda, cuda_device=cuda_device, **kwargs)
         self.chat = ChatFormat(self.tokenizer, self.config)
+
+    @property
+    def auto_class(self) -> str:  # type: ignore[override]
+        """The Auto class of transformers for the model."""
+        return "AutoModelForSeq2SeqLM" if self.config.is_encoder_decoder else "AutoModelForCausalLM"
 
     @property
     def chooses(self) -> bool:
@@ -77,7 +80,7 @@ class ChatCheckpoint(GenerativeModel):
     @override
     def load_network(self) -> Any:
         network = loading.load_weights(
-            "AutoModelForSeq2SeqLM" if self.config.is_encoder_decoder else self.auto_class,
+            self.auto_class,
             self.source(),
             self.config,
             seed=self.head_seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,6 +121,18 @@ def true_features(dataset: Dataset) -> np.ndarray:
     return np.flatnonzero(np.append(row[1:] != row[:-1], True))
 
 
+def shifted(labels: torch.Tensor, *, first: int, pad: int) -> torch.Tensor:
+    """Return what a decoder is told while it learns labels: the token that starts it, then all of them but the last.
+
+    Args:
+        labels: Of shape (sequences, tokens); -100 for padding.
+        first: The id that starts a decoder.
+        pad: The id to pad with.
+    """
+    starts = torch.full_like(labels[:, :1], first)
+    return torch.cat([starts, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, pad)], dim=1)
+
+
 class Collator:
     """Makes a padded batch of features: one sequence per reply, the features in order.
 
@@ -129,7 +141,7 @@ class Collator:
         reads_apart: Whether an encoder reads the turns.
         weights: For a model that chooses, the weights of the losses of tokens and of choosing, and how much the labels
             are smoothed; else None.
-        shift: Makes of labels what a decoder is told, where its model is not told labels; else None.
+        first: The id that starts a decoder, where its model is not told labels; else None.
     """
 
     def __init__(
@@ -138,9 +150,9 @@ class Collator:
         *,
         reads_apart: bool,
         weights: tuple[float, float, float] | None = None,
-        shift: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        first: int | None = None,
     ) -> None:
-        self.pad, self.reads_apart, self.weights, self.shift = pad, reads_apart, weights, shift
+        self.pad, self.reads_apart, self.weights, self.first = pad, reads_apart, weights, first
 
     def __call__(self, features: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
         """Return ids, mask, labels and, for a model that chooses, the number of replies of each feature."""
@@ -158,8 +170,8 @@ class Collator:
         if self.weights is not None:
             batch["candidates"] = torch.tensor([len(feature["replies"]) for feature in features])
             batch["loss_weights"] = torch.tensor(self.weights)
-        if self.shift is not None:
-            batch["decoder_input_ids"] = self.shift(batch["labels"])
+        if self.first is not None:
+            batch["decoder_input_ids"] = shifted(batch["labels"], first=self.first, pad=self.pad)
         return batch
 
 

@@ -54,7 +54,7 @@ class ConvAIModel(ChatCheckpoint):
             personality: Lines about the one who replies.
 
         Raises:
-            ArgumentError: In a notebook, and where there is no terminal.
+            ArgumentError: Without a terminal, as in a notebook.
         """
         interaction.check_terminal()
         lines = [personality] if isinstance(personality, str) else [*(personality or [])]
@@ -78,9 +78,8 @@ class ConvAIModel(ChatCheckpoint):
         earlier = list(history or [])
         row = {"personality": personality, "history": [*interaction.said(self.tokenizer, earlier), message]}
         answer = self.predict([row])[0]
-        reply: str = answer if isinstance(answer, str) else answer[0]
-        new = [message, reply]
-        return reply, [*earlier, *(new if encode_history else self.tokenizer(new, verbose=False)["input_ids"])]
+        new = [message, answer if isinstance(answer, str) else answer[0]]
+        return new[1], [*earlier, *(new if encode_history else self.tokenizer(new, verbose=False)["input_ids"])]
 
     # The hooks
 
@@ -96,11 +95,10 @@ class ConvAIModel(ChatCheckpoint):
 
     @override
     def collator(self) -> Collator:
-        args, apart = self.args, self.chat.reads_apart
+        args, apart, pad = self.args, self.chat.reads_apart, self.tokenizer.pad_token_id
         weights = (args["lm_coef"], args["mc_coef"], args.label_smoothing_factor) if self.chooses else None
-        # A decoder behind an encoder is told the reply by its labels, or else by these.
-        shift = self.model.prepare_decoder_input_ids_from_labels if apart and self.loss() is not None else None
-        return Collator(self.tokenizer.pad_token_id, reads_apart=apart, weights=weights, shift=shift)
+        first = self.config.decoder_start_token_id if apart and self.loss() is not None else None
+        return Collator(pad, reads_apart=apart, weights=weights, first=first)
 
     @override
     def loss(self) -> LossFunction | None:
@@ -112,9 +110,8 @@ class ConvAIModel(ChatCheckpoint):
 
     @override
     def generation_args(self, *, labelled: bool) -> GenerationOptions:
-        args = super().generation_args(labelled=labelled)
         # Scores are not to depend on chance.
-        return args.merged({"do_sample": False}) if labelled else args
+        return super().generation_args(labelled=labelled).merged({"do_sample": False} if labelled else {})
 
     @override
     def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -123,10 +120,10 @@ class ConvAIModel(ChatCheckpoint):
     @override
     def outputs(self, data: TaskData, *, show: bool) -> TextOutputs:
         found = super().outputs(data, show=show)
-        if not data.labelled:
+        if not found.values:
             return found
-        loss = ranking(found.values, data.features_of_rows()).weighted(self.args["lm_coef"], self.args["mc_coef"])
-        return replace(found, loss=loss)
+        ranked = ranking(found.values, data.features_of_rows())
+        return replace(found, loss=ranked.weighted(self.args["lm_coef"], self.args["mc_coef"]))
 
     @override
     def texts(self, tokens: Sequence[Sequence[Any]]) -> list[list[str]]:

@@ -190,9 +190,7 @@ def small_gpt2(texts: list[str], folder: str, seed: int) -> None:
     learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     learnt.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=3000, special_tokens=[end], initial_alphabet=alphabet, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=3000, special_tokens=[end], initial_alphabet=alphabet, show_progress=False)
     learnt.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=learnt, eos_token=end, bos_token=end, model_max_length=256)
     torch.manual_seed(seed)

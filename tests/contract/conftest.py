@@ -201,8 +201,7 @@ _PLAIN: dict[str, Any] = {
     "frame": lambda rows, seed: pd.DataFrame({"text": _texts(rows, seed)}),
     "without_labels": _column("text"),
     "label": "text",
-    "missing": "train_df needs the columns ['text'], but has []. "
-    "Rename columns, or name yours with text_column=....",
+    "missing": "train_df needs the columns ['text'], but has []. Rename columns, or name yours with text_column=....",
     "answers": (),
 }
 _TEXT_TO_TEXT: dict[str, Any] = {
@@ -288,9 +287,7 @@ CASES = [
         answers=("result", "texts"),
         parameter="qa_outputs.bias",
     ),
-    Case(
-        name="masked_language_model", parameter="cls.predictions.bias", writes=False, **_PLAIN, args={"mlm": True}
-    ),
+    Case(name="masked_language_model", parameter="cls.predictions.bias", writes=False, **_PLAIN, args={"mlm": True}),
     Case(
         name="causal_language_model",
         architecture="gpt2",

@@ -276,6 +276,7 @@ def test_a_silent_model_prints_nothing(case: Case, checkpoint: Path, capfd: pyte
 
 def test_predictions_do_not_pile_up_in_memory(trained: Trained) -> None:
     needs_answers(trained.case)
+
     def blocks_after(times: int) -> int:
         for _ in range(times):
             trained.model.predict(trained.case.inputs)

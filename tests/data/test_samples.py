@@ -121,6 +121,6 @@ def test_a_misspelled_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ArgumentError) as refused:
         samples.load("toot")
     assert str(refused.value) == (
-        "There is no sample 'toot'. There are ['chats', 'manual', 'paraphrases', 'places', 'support_tickets', 'toots']. "
-        "Did you mean 'toots'?"
+        "There is no sample 'toot'. There are ['chats', 'manual', 'paraphrases', 'places', 'support_tickets', "
+        "'toots']. Did you mean 'toots'?"
     )
