@@ -14,8 +14,12 @@ from easytx.config.fields import fields_of
 from easytx.config.global_args import global_args
 from easytx.config.model_args import ModelArgs
 from easytx.config.renamed import RENAMED
+from easytx.language_generation.args import LanguageGenerationArgs
+from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.ner.args import NERArgs
 from easytx.question_answering.args import QuestionAnsweringArgs
+from easytx.seq2seq.args import Seq2SeqArgs
+from easytx.t5.args import T5Args
 
 FOLDER = Path(__file__).parent / "pages" / "reference"
 
@@ -37,8 +41,12 @@ GROUPS = {
 TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     ClassificationArgs: ("classification-args", "ClassificationModel", "classification"),
     MultiLabelClassificationArgs: ("multi-label-args", "MultiLabelClassificationModel", "multi-label"),
+    LanguageGenerationArgs: ("language-generation-args", "LanguageGenerationModel", "language-generation"),
+    LanguageModelingArgs: ("language-modeling-args", "LanguageModelingModel", "language-modeling"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
+    Seq2SeqArgs: ("seq2seq-args", "Seq2SeqModel", "seq2seq"),
+    T5Args: ("t5-args", "T5Model", "t5"),
 }
 
 # Defaults that differ from machine to machine.

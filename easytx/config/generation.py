@@ -25,7 +25,9 @@ class GenerationOptions(ArgsObject):
     num_return_sequences: int = arg(default=1, help="Texts per row.", low=1)
     length_penalty: float = arg(default=1.0, help="Beam search: above 0 prefers long texts, below 0 short ones.")
     early_stopping: bool | str = arg(
-        default=False, help="Beam search: True ends once there are num_beams texts; 'never' searches on."
+        default=False,
+        help="Beam search: True ends once there are num_beams texts; 'never' searches on.",
+        choices=(True, False, "never"),
     )
     repetition_penalty: float = arg(
         default=1.0, help="Above 1 makes tokens that are there already less likely.", above=0

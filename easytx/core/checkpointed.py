@@ -158,7 +158,7 @@ class CheckpointedModel:
         """Return the tokenizer, with the changes that the arguments ask for."""
         args = self.args
         options = {**self._options, **self.tokenizer_options}
-        name = loading.resolve_tokenizer(args.tokenizer_name) if args.tokenizer_name else self.source()
+        name = loading.resolve_tokenizer(args.tokenizer_name) if args.tokenizer_name else self.tokenizer_source()
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
         if getattr(self.config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
@@ -196,6 +196,10 @@ class CheckpointedModel:
         if self._source is None:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
         return self._source
+
+    def tokenizer_source(self) -> str:
+        """Return the folder or hub name that the tokenizer comes from, unless the arguments name another."""
+        return self.source()
 
     def head_config(self) -> dict[str, Any]:
         """Return what the head needs in the model's configuration."""

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from easytx.config.generation import GenerationOptions, GenerativeArgs, generation_kwargs
 from easytx.config.model_args import ModelArgs
+from easytx.core import loading
 from easytx.core.base_model import BaseModel
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.results import Scores, TextPrediction
@@ -69,11 +70,7 @@ class GenerativeModel(BaseModel):
 
     @override
     def load_tokenizer(self) -> Any:
-        tokenizer = super().load_tokenizer()
-        if tokenizer.pad_token is None:
-            # Never looked at: what pads is masked.
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        return tokenizer
+        return loading.with_padding(super().load_tokenizer())
 
     # The steps
 

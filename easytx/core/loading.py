@@ -232,9 +232,7 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         kind = getattr(transformers, tokenizer_type, None)
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
-    with quiet(), _named_errors(name), warnings.catch_warnings():
-        # Marian's recommends what is for texts with the quotation marks of old encodings.
-        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+    with quiet(), _named_errors(name), without_recommendations():
         return kind.from_pretrained(name, **options)
 
 
@@ -245,6 +243,13 @@ def lower_cased(tokenizer: Any) -> Any:
     backend = tokenizer.backend_tokenizer
     steps = [normalizers.Lowercase(), *([backend.normalizer] if backend.normalizer is not None else [])]
     backend.normalizer = normalizers.Sequence(steps)
+    return tokenizer
+
+
+def with_padding(tokenizer: Any) -> Any:
+    """Return the tokenizer; one that has no padding token pads with the one that ends texts, as what pads is masked."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 
@@ -355,8 +360,10 @@ def max_tokens(config: Any, tokenizer: Any) -> int | None:
     return int(min(limit, tokenizer.model_max_length))
 
 
-def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str) -> None:
-    """Raise if rows would be longer than the model can read.
+def check_max_length(
+    max_seq_length: int, config: Any, tokenizer: Any, name: str, *, what: str = "max_seq_length"
+) -> None:
+    """Raise if rows would be longer than the model can read; `what` is the argument that says how long.
 
     Raises:
         ArgumentError: With the longest length possible.
@@ -364,9 +371,16 @@ def check_max_length(max_seq_length: int, config: Any, tokenizer: Any, name: str
     limit = max_tokens(config, tokenizer)
     if limit is not None and max_seq_length > limit:
         raise ArgumentError(
-            f"max_seq_length is {max_seq_length}, but '{name}' reads at most {limit} tokens. "
-            f"Set max_seq_length={limit} or less."
+            f"{what} is {max_seq_length}, but '{name}' reads at most {limit} tokens. Set {what}={limit} or less."
         )
+
+
+@contextlib.contextmanager
+def without_recommendations() -> Iterator[None]:
+    """Keep Marian's tokenizer from recommending sacremoses, which is for texts with old kinds of quotation marks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+        yield
 
 
 @contextlib.contextmanager

@@ -15,10 +15,11 @@ from datasets import Dataset, load_from_disk
 
 def fingerprint(tokenizer: Any, *parts: Any) -> str:
     """Return a name for what the tokenizer makes of the parts: every text, in order, and every setting counts."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    # Tokenizers in Python, such as Marian's, are told apart by their words and settings.
-    known = {"vocab": tokenizer.get_vocab(), "settings": repr(tokenizer)} if backend is None else None
-    state = known or json.loads(backend.to_str())
+    if hasattr(tokenizer, "backend_tokenizer"):
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+    else:
+        # Tokenizers in Python, such as Marian's, are told apart by their words and settings.
+        state = {"vocab": tokenizer.get_vocab(), "settings": repr(tokenizer)}
     # What the last call left behind; a call sets both anew.
     state |= {"truncation": None, "padding": None}
     digest = hashlib.sha256(json.dumps(state).encode())

@@ -31,6 +31,7 @@ def load(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     | paraphrases | pairs, same meaning or not | text_a, text_b, labels (0 or 1) |
     | places | named entities | sentence_id, words, labels |
     | chats | replies in a conversation | personality, history, reply, candidates (the reply is the last) |
+    | parallel | English to German | input_text, target_text |
     | manual | question answering, some unanswerable | id, question, context, answers, is_impossible |
 
     Args:
@@ -111,6 +112,7 @@ def _manual() -> tuple[pd.DataFrame, pd.DataFrame]:
 _READERS: dict[str, Callable[[], tuple[pd.DataFrame, pd.DataFrame]]] = {
     "chats": _chats,
     "manual": _manual,
+    "parallel": lambda: _split(_csv("parallel.csv")),
     "paraphrases": lambda: _split(_csv("paraphrases.csv")),
     "places": _places,
     "support_tickets": lambda: _split(_csv("support_tickets.csv")),

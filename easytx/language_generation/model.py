@@ -94,12 +94,16 @@ class LanguageGenerationModel(GenerativeModel):
         return config
 
     @override
-    def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
+    def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
         if split != "predict":
             raise ArgumentError(
                 "LanguageGenerationModel writes texts and is not trained. Use LanguageModelingModel('causal', ...), "
                 "whose folders open here."
             )
+        return super().read(rows, name=name, split=split, renames=renames)
+
+    @override
+    def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
         options = self.generation_options(labelled=False)
         texts = [self.args["padding_text"] + text for text in texts_of(frame, "prompt", name=name)]
         ids = text_prompts(self.tokenizer, texts)

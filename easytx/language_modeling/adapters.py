@@ -42,9 +42,9 @@ def check(args: ModelArgs, device: torch.device, *, adapter: bool) -> None:
     if (wanted or adapter) and importlib.util.find_spec("peft") is None:
         raise MissingExtraError.of("peft", "peft", "An adapter")
     if args["qlora"] and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError.of("bitsandbytes", "peft", "qlora")
+        raise MissingExtraError.of("bitsandbytes", "qlora", "qlora")
     if args["loftq_config"] and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError.of("bitsandbytes", "peft", "loftq_config")
+        raise MissingExtraError.of("bitsandbytes", "qlora", "loftq_config")
     if wanted:
         _check_fields(args)
 
@@ -144,8 +144,11 @@ def _opened(place: str) -> Any:
 def _configuration(network: Any, args: ModelArgs) -> Any:
     from peft import LoftQConfig, LoraConfig
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+    from transformers.pytorch_utils import Conv1D
 
     options = dict(args["lora_config"])
+    # Such layers, GPT-2's among them, have their weights the other way round.
+    options.setdefault("fan_in_fan_out", any(isinstance(module, Conv1D) for module in network.modules()))
     if network.config.model_type not in KNOWN:
         options.setdefault("target_modules", "all-linear")
     if args["loftq_config"]:

@@ -83,6 +83,9 @@ class LanguageModelingArgs(ModelArgs):
     )
 
     # Accepted so that existing scripts run
+    dataset_class: Any = arg(
+        default=None, help="A class of datasets.", no_effect="train_model takes a datasets.Dataset itself"
+    )
     rag: bool = arg(default=False, help="Retrieve passages; refused where True.")
     rag_replace_method: str = arg(default="prepend", help="Where passages go.", no_effect=_NO_RAG)
     use_autoencoder: bool = arg(default=False, help="An autoencoder of sentences; refused where True.")

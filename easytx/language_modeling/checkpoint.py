@@ -153,6 +153,9 @@ class LanguageCheckpoint(BaseModel):
         )
         if len(self.tokenizer) > network.get_input_embeddings().num_embeddings:
             network.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+        writing = getattr(network, "generation_config", None)
+        if writing is not None and writing.pad_token_id is None:
+            writing.pad_token_id = self.tokenizer.pad_token_id
         trained = self._source if self._base else self._adapter_name
         if trained or args["peft"] or args["qlora"]:
             return adapters.with_adapter(network, args, trained=trained, seed=seed)

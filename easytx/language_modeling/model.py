@@ -72,11 +72,7 @@ class LanguageModelingModel(LanguageTask):
     ) -> Any:
         """Score the model on texts; see `BaseModel.eval_model`. Custom metrics get token numbers, true and predicted.
 
-        Args:
-            eval_data: As for `train_model`.
-            *args: As there.
-            evaluate_generated_text: Refused: there is no true text to compare with.
-            **kwargs: As there.
+        `evaluate_generated_text` is refused: there is no true text to compare with.
         """
         if evaluate_generated_text:
             raise ArgumentError(

@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from torch.nn import functional
 
+from easytx.errors import ArgumentError
 from easytx.language_modeling.masking import IGNORED, MaskedTokens, NextTokens, masked_once
 from easytx.training.losses import LossFunction
 
@@ -95,7 +96,13 @@ class Replaced(Objective):
     auto_class: ClassVar[str] = "AutoModelForMaskedLM"
 
     def loss(self, smoothing: float) -> LossFunction | None:
-        """Return None: the network adds up the losses of its two parts."""
+        """Return None: the network adds up the losses of its two parts.
+
+        Raises:
+            ArgumentError: If the target is to be smoothed.
+        """
+        if smoothing:
+            raise ArgumentError("label_smoothing_factor is not for ELECTRA, which adds up two losses. Leave it out.")
         return None
 
     def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

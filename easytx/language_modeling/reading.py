@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,8 @@ def paths_in(data: Any) -> list[Path] | None:
     paths = [Path(item) for item in data]
     if all(isinstance(item, Path) for item in data):
         return paths
-    return paths if all(len(str(path)) < 4096 and path.is_file() for path in paths) else None
+    # Unlike Path.is_file, this takes a text too long for a name.
+    return paths if all(os.path.isfile(path) for path in paths) else None
 
 
 def lines_of(paths: Sequence[Path], args: ModelArgs, *, name: str) -> Iterator[str]:
@@ -148,9 +150,10 @@ def _file(path: Path, *, name: str, args: ModelArgs, renames: Mapping[str, str] 
 
 
 def _check_file(path: Path, *, name: str) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(
-            f"{name} is the path '{path}', where there is no file. Texts themselves are given as a list of texts."
+            f"{name} is the path '{str(path)[:200]}', where there is no file. Texts themselves are given as a list of "
+            "texts."
         )
 
 

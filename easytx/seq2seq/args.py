@@ -15,7 +15,9 @@ class TextToTextArgs(GenerativeArgs):
     """What the arguments of `Seq2SeqModel` and `T5Model` have in common."""
 
     early_stopping: bool | str = arg(
-        default=True, help="Beam search: True ends once there are num_beams texts; 'never' searches on."
+        default=True,
+        help="Beam search: True ends once there are num_beams texts; 'never' searches on.",
+        choices=(True, False, "never"),
     )
     length_penalty: float = arg(default=2.0, help="Beam search: above 0 prefers long texts, below 0 short ones.")
     max_target_length: int | None = arg(

@@ -21,8 +21,10 @@ def most_tokens(args: Any, config: Any, tokenizers: tuple[Any, Any]) -> tuple[in
         ArgumentError: If the model cannot read or write as many.
     """
     most = (args.max_seq_length, args["max_target_length"] or args.max_seq_length)
-    for part, tokenizer, length in zip((reader(config), writer(config)), tokenizers, most, strict=True):
-        check_max_length(length, part, tokenizer, str(args.model_name))
+    names = ("max_seq_length", "max_target_length" if args["max_target_length"] else "max_seq_length")
+    parts = (reader(config), writer(config))
+    for part, tokenizer, length, what in zip(parts, tokenizers, most, names, strict=True):
+        check_max_length(length, part, tokenizer, str(args.model_name), what=what)
     return most
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -59,29 +58,26 @@ class Seq2SeqModel(GenerativeModel):
 
         Args:
             encoder_type: The architecture of `encoder_name`.
-            encoder_name: The encoder to go with `decoder_name`; without that, an encoder and decoder in one.
+            encoder_name: The encoder to go with `decoder_name`; without one, both in one.
             decoder_name: The decoder.
             encoder_decoder_type: The architecture of `encoder_decoder_name`.
-            encoder_decoder_name: An encoder and decoder in one: a local folder or a hub name.
+            encoder_decoder_name: Encoder and decoder in one: a local folder or a hub name.
             additional_special_tokens_encoder: Tokens of the inputs that are never split.
             additional_special_tokens_decoder: Tokens of the targets that are never split.
-            tokenizer: A tokenizer object to use. With a type and no name it makes a model from scratch, of the size
-                that `args.config` says.
+            tokenizer: A tokenizer object; with a type and no name, for a new model as `args.config` says.
             **kwargs: As for `CheckpointedModel`.
         """
-        separate, whole = (encoder_type, encoder_name, decoder_name), (encoder_decoder_type, encoder_decoder_name)
-        of = type(self).__name__
-        kind, name, self._decoder_source = named(of, separate, whole, kwargs, is_new=tokenizer is not None)
-        self._given_tokenizer = copy.deepcopy(tokenizer)
+        apart, whole = (encoder_type, encoder_name, decoder_name), (encoder_decoder_type, encoder_decoder_name)
+        found = named(type(self).__name__, apart, whole, kwargs, is_new=tokenizer is not None)
+        self._decoder_source = found[2]
+        self._given_tokenizer = tokenizers.copied(tokenizer)
         self._added = (additional_special_tokens_encoder, additional_special_tokens_decoder)
-        super().__init__(kind, name, **kwargs)
+        super().__init__(*found[:2], **kwargs)
 
     @property
     @override
     def target_tokenizer(self) -> Any:
         return self._target_tokenizer
-
-    # What is read and written
 
     @override
     def load_config(self, model_type: str | None) -> Any:
@@ -96,13 +92,17 @@ class Seq2SeqModel(GenerativeModel):
     def load_tokenizer(self) -> Any:
         tokenizer = self._given_tokenizer if self._given_tokenizer is not None else super().load_tokenizer()
         name = tokenizers.target_name(self._source, self._decoder_source)
-        self._target_tokenizer = tokenizer if name is None else loading.load_tokenizer(name, options=self._options)
+        self._target_tokenizer = tokenizer if name is None else tokenizers.load(name, options=self._options)
         for its, added in zip((tokenizer, self._target_tokenizer), self._added, strict=True):
             tokenizers.add_tokens(its, added)
         tokenizers.set_languages(tokenizer, self.args)
         if networks.is_pair(self.config):
             networks.start_and_end(self.config, self._target_tokenizer)
         return tokenizer
+
+    @override
+    def tokenizer_source(self) -> str:
+        return tokenizers.source_name(self.source())
 
     @override
     def load_network(self) -> Any:
@@ -114,8 +114,7 @@ class Seq2SeqModel(GenerativeModel):
     @override
     def write_network(self, folder: Path) -> None:
         super().write_network(folder)
-        if self.target_tokenizer is not self.tokenizer:
-            tokenizers.write_target(self.target_tokenizer, folder)
+        tokenizers.write_target((self.tokenizer, self.target_tokenizer), folder)
 
     # The hooks
 

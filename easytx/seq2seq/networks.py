@@ -114,15 +114,18 @@ def pair_network(config: Any, encoder: str, decoder: str, *, seed: int, options:
 
 def start_and_end(config: Any, tokenizer: Any) -> None:
     """Set in a configuration which ids start, end and pad the texts that a tokenizer reads, where it is silent."""
+    for name, value in _ids(tokenizer).items():
+        if getattr(config, name, None) is None:
+            setattr(config, name, value)
+
+
+def _ids(tokenizer: Any) -> dict[str, int | None]:
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
-    ids = {
+    return {
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id,
         "decoder_start_token_id": tokenizer.pad_token_id if first is None else first,
     }
-    for name, value in ids.items():
-        if getattr(config, name, None) is None:
-            setattr(config, name, value)
 
 
 def new_config(model_type: str, tokenizer: Any, changes: Mapping[str, Any]) -> Any:
@@ -139,15 +142,19 @@ def new_config(model_type: str, tokenizer: Any, changes: Mapping[str, Any]) -> A
     """
     from transformers import AutoConfig
 
+    kind = loading.canonical_type(model_type)
     try:
-        config = AutoConfig.for_model(loading.canonical_type(model_type))
+        usual = AutoConfig.for_model(kind)
     except ValueError as error:
         raise CheckpointError(f"transformers has no architecture '{model_type}'.") from error
-    config.vocab_size = len(tokenizer)
-    for name, value in {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}.items():
-        setattr(config, name, value)
-    start_and_end(config, tokenizer)
-    return loading.changed(config, changes)
+    loading.changed(usual, changes)
+    values = {"vocab_size": len(tokenizer), **_ids(tokenizer)}
+    if getattr(usual, "decoder_vocab_size", None) is not None:
+        values["decoder_vocab_size"] = len(tokenizer)
+    if getattr(usual, "forced_eos_token_id", None) is not None:
+        values["forced_eos_token_id"] = values["eos_token_id"]
+    # Made with all values at once, because some follow from others: T5 writes with as many layers as it reads with.
+    return AutoConfig.for_model(kind, **{**values, **changes})
 
 
 def fit_vocabulary(network: Any, tokenizer: Any, target_tokenizer: Any) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
+from easytx.core.loading import load_tokenizer, with_padding, without_recommendations
 from easytx.core.saving import write_tokenizer
 from easytx.errors import ArgumentError
 
 _DECODER = "decoder"
+
+
+def copied(tokenizer: Any) -> Any:
+    """Return a copy of a tokenizer, so that the caller's stays as it is."""
+    with without_recommendations():
+        return copy.deepcopy(tokenizer)
+
+
+def source_name(source: str) -> str:
+    """Return where the tokenizer of the inputs is: with the model, or in a folder of its own, as of old."""
+    apart = Path(source) / "encoder"
+    return str(apart) if _is_tokenizer(apart) and not _is_tokenizer(Path(source)) else source
 
 
 def target_name(source: str | None, decoder_source: str | None) -> str | None:
@@ -24,12 +38,19 @@ def target_name(source: str | None, decoder_source: str | None) -> str | None:
     if decoder_source is not None:
         return None if decoder_source == source else decoder_source
     folder = Path(source or "") / _DECODER
-    return str(folder) if source is not None and (folder / "tokenizer_config.json").is_file() else None
+    return str(folder) if source is not None and _is_tokenizer(folder) else None
 
 
-def write_target(tokenizer: Any, folder: Path) -> None:
-    """Write the tokenizer of the texts to write beside another one."""
-    write_tokenizer(tokenizer, folder / _DECODER)
+def load(name: str, *, options: Mapping[str, Any]) -> Any:
+    """Return a tokenizer of texts to write."""
+    return with_padding(load_tokenizer(name, options=options))
+
+
+def write_target(both: tuple[Any, Any], folder: Path) -> None:
+    """Write the tokenizer of the texts to write beside that of the inputs, where it is another one."""
+    first, second = both
+    if second is not first:
+        write_tokenizer(second, folder / _DECODER)
 
 
 def identity(both: tuple[Any, Any]) -> tuple[Any, ...]:
@@ -60,8 +81,7 @@ def set_languages(tokenizer: Any, args: ModelArgs) -> None:
     """
     if not marks_languages(tokenizer):
         return
-    for name in ("src_lang", "tgt_lang"):
-        code = args.get(name)
+    for name, code in {"src_lang": args.get("src_lang"), "tgt_lang": args.get("tgt_lang")}.items():
         # Other tokenizers have other codes than the ones of mBART, which are the defaults.
         if code is None or (name not in args.given() and not _knows(tokenizer, code)):
             continue
@@ -91,3 +111,7 @@ def language_start(tokenizer: Any) -> dict[str, int]:
 
 def _knows(tokenizer: Any, code: str) -> bool:
     return bool(tokenizer.convert_tokens_to_ids(code) != tokenizer.unk_token_id)
+
+
+def _is_tokenizer(folder: Path) -> bool:
+    return (folder / "tokenizer_config.json").is_file()

@@ -15,3 +15,7 @@ class T5Args(TextToTextArgs):
     scheduler: str = arg(default="constant_schedule_with_warmup", help="How the learning rate changes over the steps.")
     add_prefix: bool = arg(default=True, help="Put the column prefix, where there is one, in front of the inputs.")
     preprocess_inputs: bool = arg(default=True, help="Put ': ' between prefix and input.")
+    evaluate_before_training: bool = arg(default=False, help="Evaluate before the first step too.")
+    as_reranker: bool = arg(
+        default=False, help="Rank passages.", choices=(False,), no_effect="passages are ranked by other classes"
+    )

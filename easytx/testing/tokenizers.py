@@ -14,7 +14,6 @@ import math
 import re
 import string
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -51,6 +50,7 @@ from transformers import (
 )
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
 
+from easytx.core.loading import without_recommendations
 from easytx.errors import ArgumentError, MissingExtraError
 
 __all__ = ["CORPUS", "tiny_tokenizer"]
@@ -283,18 +283,13 @@ def _byt5() -> PreTrainedTokenizerBase:
     return ByT5Tokenizer(model_max_length=_MAX_LENGTH)
 
 
-def _marian() -> PreTrainedTokenizerBase:
-    """Return Marian's SentencePiece tokenizer, with one vocabulary for both languages.
-
-    Raises:
-        MissingExtraError: If sentencepiece is not installed.
-    """
+@cache
+def _marian_files() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder with the model and the vocabulary of a SentencePiece tokenizer; it lasts as long as Python."""
     try:
         import sentencepiece
     except ImportError as error:
         raise MissingExtraError.of("sentencepiece", "generation", "Marian's tokenizer") from error
-    from transformers import MarianTokenizer
-
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS),
@@ -308,14 +303,26 @@ def _marian() -> PreTrainedTokenizerBase:
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     names = [pieces.id_to_piece(i) for i in range(pieces.get_piece_size())]
     special = ("</s>", "<unk>")
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # It recommends sacremoses, which is for texts with the quotation marks of old encodings.
-        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
-        spm, vocab = Path(folder) / "source.spm", Path(folder) / "vocab.json"
-        spm.write_bytes(model.getvalue())
-        vocab.write_text(json.dumps(_ids([*special, *(n for n in names if n not in special), "<pad>"])), "utf-8")
-        untyped: Any = MarianTokenizer
-        tokenizer: PreTrainedTokenizerBase = untyped(str(spm), str(spm), str(vocab), model_max_length=_MAX_LENGTH)
+    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="easytx-marian-")
+    (Path(folder.name) / "source.spm").write_bytes(model.getvalue())
+    ids = _ids([*special, *(name for name in names if name not in special), "<pad>"])
+    (Path(folder.name) / "vocab.json").write_text(json.dumps(ids), "utf-8")
+    return folder
+
+
+def _marian() -> PreTrainedTokenizerBase:
+    """Return Marian's SentencePiece tokenizer, with one vocabulary for both languages.
+
+    Raises:
+        MissingExtraError: If sentencepiece is not installed.
+    """
+    from transformers import MarianTokenizer
+
+    kind: Any = MarianTokenizer
+    folder = Path(_marian_files().name)
+    spm = str(folder / "source.spm")
+    with without_recommendations():
+        tokenizer: PreTrainedTokenizerBase = kind(spm, spm, str(folder / "vocab.json"), model_max_length=_MAX_LENGTH)
         return tokenizer
 
 

@@ -181,6 +181,7 @@ def training_arguments(
         "ddp_find_unused_parameters": False,
         "eval_strategy": "steps" if evaluates and args.evaluate_during_training_steps > 0 else "no",
         "eval_steps": max(args.evaluate_during_training_steps, 1),
+        "eval_on_start": evaluates and bool(args.get("evaluate_before_training", False)),
     }
     if use_cache is not None:
         values["use_cache"] = use_cache

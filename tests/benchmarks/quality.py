@@ -1,8 +1,9 @@
-"""Quality on real data, mostly with the starter checkpoint, beside reference points of the bare Trainer.
+"""Quality on real data with the starter checkpoint or from scratch, beside reference points of the bare Trainer.
 
     python tests/benchmarks/quality.py                      # every set
     python tests/benchmarks/quality.py mrpc stsb --seeds 0  # some sets, one seed
     python tests/benchmarks/quality.py stsb --bare          # measure the bare Trainer on stsb as well
+    python tests/benchmarks/quality.py wikitext --bare      # a new language model; below the unigram perplexity
 
 Reads the folder named by EASYTX_DATA, by default `../shared/data` beside the project. Prints a table and writes
 `quality.json` into the current folder.
@@ -11,6 +12,7 @@ Reads the folder named by EASYTX_DATA, by default `../shared/data` beside the pr
 from __future__ import annotations
 
 import argparse
+import datetime
 import gzip
 import json
 import os
@@ -40,6 +42,10 @@ REFERENCE = {
     "stsb": {},
     # Of five candidates one is right by chance in 0.2; perplexity is to fall below that of single tokens.
     "persona_chat": {"hits@1": 0.2},
+    "wikitext": {},
+    # From scratch: at least so much.
+    "dates": {"exact_match": 0.99},
+    "multi30k": {"bleu": 90.0},
 }
 
 Scores = dict[str, float]
@@ -179,50 +185,198 @@ def chat_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(train).drop(columns="chat"), pd.DataFrame(held_out).drop(columns="chat")
 
 
-def small_gpt2(texts: list[str], folder: str, seed: int) -> None:
-    """Write a GPT-2 of two layers with new weights, and a vocabulary learnt from these texts."""
+def small_gpt2(texts: list[str], folder: str, seed: int) -> str:
+    """Return the folder of a GPT-2 of two layers with new weights, and a vocabulary learnt from these texts."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-    end = "<|endoftext|>"
-    learnt = Tokenizer(models.BPE())
-    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    learnt.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=3000, special_tokens=[end], initial_alphabet=alphabet, show_progress=False)
-    learnt.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=learnt, eos_token=end, bos_token=end, model_max_length=256)
+    place = _learnt_tokenizer(texts, folder)
+    size = len(AutoTokenizer.from_pretrained(place))
     torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=256, n_embd=128, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0
+    GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=256, n_embd=128, n_layer=2, n_head=4)).save_pretrained(
+        place
     )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def unigram_perplexity(train: list[list[int]], held_out: list[list[int]], vocabulary: int) -> float:
-    """Return the perplexity of tokens of which only their frequency is known, counted with one more each."""
-    counts = np.bincount(np.concatenate(train), minlength=vocabulary) + 1
-    tokens = np.concatenate(held_out)
-    return float(np.exp(-np.log(counts / counts.sum())[tokens].mean()))
+    return place
 
 
 def persona_chat(seed: int, folder: str) -> Scores:
     from easytx import ConvAIModel
 
     train, held_out = chat_rows()
-    small_gpt2([*train["reply"], *(line for lines in train["personality"] for line in lines)], f"{folder}/new", seed)
+    new = small_gpt2([*train["reply"], *(line for lines in train["personality"] for line in lines)], folder, seed)
     # At most 128 tokens, of which older utterances give way first.
     args = {**RECIPE, "num_train_epochs": 3, "learning_rate": 2e-3, "max_history": 1, "manual_seed": seed}
-    model = ConvAIModel("gpt2", f"{folder}/new", args={**args, "num_candidates": 2})
+    model = ConvAIModel("gpt2", new, args=args)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.train_model(train, output_dir=f"{folder}/trained")
         result = model.eval_model(held_out, output_dir=folder)
     replies = [model.chat.replies(frame["reply"].tolist()) for frame in (train, held_out)]
-    unigram = unigram_perplexity(*replies, len(model.tokenizer))
-    return {name: result[name] for name in ("perplexity", "hits@1", "f1_score")} | {"unigram_perplexity": unigram}
+    unigram = _unigram_perplexity(*replies, len(model.tokenizer))
+    return {name: result[name] for name in ("perplexity", "hits@1", "f1_score")} | {"unigram": unigram}
+
+
+# A new GPT-2 of 2 layers of width 64, on the lines of Wikipedia articles.
+_NEW_GPT2 = {"n_layer": 2, "n_head": 4, "n_embd": 64}
+_BLOCK, _LM_EPOCHS, _LM_BATCH, _LM_RATE = 128, 2, 16, 2e-3
+
+
+def _wikitext() -> list[list[str]]:
+    """Return the lines of the training and of the held-out articles."""
+    return [
+        [line for line in pd.read_parquet(DATA / "wikitext2_raw" / f"test_{part}.parquet")["text"] if line.strip()]
+        for part in ("train80", "eval20")
+    ]
+
+
+def _unigram_perplexity(train: list[list[int]], held_out: list[list[int]], vocabulary: int) -> float:
+    """Return the perplexity of guessing each token by how often it occurs in the training texts, one added to each."""
+    counts = np.bincount(np.concatenate(train), minlength=vocabulary) + 1.0
+    return float(np.exp(-np.log(counts / counts.sum())[np.concatenate(held_out)].mean()))
+
+
+def _learnt_tokenizer(train: list[str], folder: str) -> str:
+    from easytx.language_modeling import LanguageModelingArgs
+    from easytx.language_modeling.scratch import new_tokenizer, write_tokenizer_to
+
+    path = Path(folder) / "train.txt"
+    path.write_text("\n".join(train), encoding="utf-8")
+    args = LanguageModelingArgs(vocab_size=2000)
+    write_tokenizer_to(new_tokenizer(str(path), model_type="gpt2", args=args, masked=False), Path(folder) / "words")
+    return str(Path(folder) / "words")
+
+
+def wikitext(seed: int, folder: str) -> Scores:
+    from easytx import LanguageModelingModel
+
+    train, held_out = _wikitext()
+    settings = {"learning_rate": _LM_RATE, "num_train_epochs": _LM_EPOCHS, "train_batch_size": _LM_BATCH}
+    args = {**RECIPE, **settings, "max_seq_length": _BLOCK, "mlm": False, "config": _NEW_GPT2, "manual_seed": seed}
+    model = LanguageModelingModel("gpt2", None, tokenizer_name=_learnt_tokenizer(train, folder), args=args)
+    steps = model.train_model(train, output_dir=folder).global_step
+    perplexity = model.eval_model(held_out, output_dir=folder)["perplexity"]
+    ids = [
+        [[*own, model.tokenizer.eos_token_id] for own in model.tokenizer(part)["input_ids"]]
+        for part in (train, held_out)
+    ]
+    unigram = _unigram_perplexity(ids[0], [own[1:] for own in ids[1]], len(model.tokenizer))
+    return {"perplexity": perplexity, "unigram": unigram, "margin": unigram / perplexity, "steps": steps}
+
+
+def bare_wikitext(seed: int, folder: str) -> Scores:
+    """The Trainer of transformers alone: the same size, tokens a step and steps, on texts run together into blocks.
+
+    The perplexity is measured on the documents one by one, as `eval_model` measures it.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        DataCollatorForLanguageModeling,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    train, held_out = _wikitext()
+    tokenizer = AutoTokenizer.from_pretrained(_learnt_tokenizer(train, folder))
+    ids = [[[*own, tokenizer.eos_token_id] for own in tokenizer(part)["input_ids"]] for part in (train, held_out)]
+    stream = np.concatenate(ids[0])
+    blocks = [stream[start : start + _BLOCK].tolist() for start in range(0, len(stream) - _BLOCK + 1, _BLOCK)]
+    set_seed(seed)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", vocab_size=len(tokenizer), **_NEW_GPT2))
+    settings = TrainingArguments(
+        output_dir=folder, learning_rate=_LM_RATE, per_device_train_batch_size=_LM_BATCH, warmup_steps=0.06,
+        num_train_epochs=_LM_EPOCHS, bf16=True, use_cpu=True, seed=seed, save_strategy="no", report_to=[],
+        disable_tqdm=True, logging_strategy="no",
+    )  # fmt: skip
+    data = Dataset.from_dict({"input_ids": blocks})
+    trainer = Trainer(model, settings, DataCollatorForLanguageModeling(tokenizer, mlm=False), data)
+    steps = trainer.train().global_step
+    model.eval()
+    total, number = 0.0, 0
+    with torch.no_grad():
+        for own in ids[1]:
+            # Blocks that share a token, so that each but the first is predicted once.
+            for start in range(0, len(own) - 1, _BLOCK - 1):
+                part = torch.tensor([own[start : start + _BLOCK]])
+                logits = model(input_ids=part).logits[0, :-1].float()
+                total += float(torch.nn.functional.cross_entropy(logits, part[0, 1:], reduction="sum"))
+                number += part.shape[1] - 1
+    perplexity = float(np.exp(total / number))
+    unigram = _unigram_perplexity(ids[0], [own[1:] for own in ids[1]], len(tokenizer))
+    return {"perplexity": perplexity, "unigram": unigram, "margin": unigram / perplexity, "steps": steps}
+
+
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+          "December"]  # fmt: skip
+# Ways of writing a date, by the names of its parts.
+FORMS = [
+    "{day} {month} {year}", "{month} {day}, {year}", "{day} {short} {year}", "{short}. {day}, {year}",
+    "the {nth} of {month}, {year}", "{day:02}.{number:02}.{year}", "{number}/{day}/{year}",
+    "{year}/{number:02}/{day:02}", "{weekday}, {day} {month} {year}", "{day:02}-{upper}-{year}",
+]  # fmt: skip
+
+
+def dated(rows: int, seed: int) -> pd.DataFrame:
+    """Return dates of 1900 to 2036, each written in one of many ways, and as the standard has them."""
+    chance, first = random.Random(seed), datetime.date(1900, 1, 1)
+    texts, days = [], []
+    for _ in range(rows):
+        day = first + datetime.timedelta(days=chance.randrange(50_000))
+        month, tens = MONTHS[day.month - 1], day.day % 100 // 10
+        ending = "th" if tens == 1 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th")
+        parts = {"day": day.day, "number": day.month, "year": day.year, "month": month, "short": month[:3]}
+        parts |= {"upper": month[:3].upper(), "nth": f"{day.day}{ending}", "weekday": f"{day:%A}"}
+        texts.append(chance.choice(FORMS).format(**parts))
+        days.append(day.isoformat())
+    return pd.DataFrame({"input_text": texts, "target_text": days})
+
+
+def from_scratch(tokenizer: Any, size: int, seed: int, **args: Any) -> Any:
+    """Return a small T5 with random weights."""
+    from easytx import T5Model
+
+    config = {
+        "d_model": size,
+        "num_layers": 2,
+        "num_heads": 4,
+        "d_kv": size // 4,
+        "d_ff": 2 * size,
+        "dropout_rate": 0.0,
+    }
+    recipe = {"optimizer": "AdamW", "scheduler": "linear_schedule_with_warmup", "learning_rate": 3e-3, "silent": True}
+    given = {**recipe, "no_save": True, "manual_seed": seed, "evaluate_generated_text": True, "config": config}
+    return T5Model("t5", tokenizer=tokenizer, args={**given, **args})
+
+
+def dates(seed: int, folder: str) -> Scores:
+    """Dates that training has not seen, written as the standard has them, a byte at a time."""
+    from transformers import ByT5Tokenizer
+
+    train, held_out = dated(8000, seed), dated(1000, seed + 1000)
+    held_out = held_out[~held_out["target_text"].isin(train["target_text"])]
+    args = {"num_train_epochs": 10, "train_batch_size": 64, "max_seq_length": 48, "max_length": 12}
+    model = from_scratch(ByT5Tokenizer(), 64, seed, **args)
+    model.train_model(train, output_dir=folder)
+    return {"exact_match": model.eval_model(held_out, output_dir=folder)["exact_match"]}
+
+
+def multi30k(seed: int, folder: str) -> Scores:
+    """200 captions and their German translations, learnt by heart."""
+    from easytx.testing import tiny_tokenizer
+
+    train, _ = frames("multi30k", {"en": "input_text", "de": "target_text"})
+    train = train.head(200)
+    texts = [*train["input_text"], *train["target_text"]]
+    tokenizer = tiny_tokenizer("t5").train_new_from_iterator(texts, vocab_size=1500, show_progress=False)
+    args = {"num_train_epochs": 60, "train_batch_size": 16, "max_length": 60, "learning_rate": 2e-3}
+    model = from_scratch(tokenizer, 128, seed, **args)
+    model.train_model(train, output_dir=folder)
+    result = model.eval_model(train, output_dir=folder)
+    return {name: result[name] for name in ("bleu", "exact_match")}
 
 
 SETS: dict[str, Callable[[int, str], Scores]] = {
@@ -233,7 +387,12 @@ SETS: dict[str, Callable[[int, str], Scores]] = {
     "squad": squad,
     "stsb": stsb,
     "persona_chat": persona_chat,
+    "wikitext": wikitext,
+    "dates": dates,
+    "multi30k": multi30k,
 }
+# The Trainer of transformers alone, where it is measured beside ours.
+BARE: dict[str, Callable[[int, str], Scores]] = {"stsb": bare_stsb, "wikitext": bare_wikitext}
 
 
 def measure(name: str, run: Callable[[int, str], Scores], seeds: list[int]) -> list[dict[str, Any]]:
@@ -252,7 +411,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("sets", nargs="*", help=f"some of {', '.join(SETS)}; all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--bare", action="store_true", help="measure the bare Trainer on stsb as well")
+    parser.add_argument("--bare", action="store_true", help="measure the bare Trainer as well, on stsb and wikitext")
     parser.add_argument("--out", default="quality.json")
     options = parser.parse_args()
     unknown = set(options.sets) - set(SETS)
@@ -263,8 +422,8 @@ def main() -> None:
     records = []
     for name in options.sets or SETS:
         records += measure(name, SETS[name], options.seeds)
-    if options.bare:
-        records += measure("stsb, bare Trainer", bare_stsb, options.seeds)
+    for name in [name for name in options.sets or BARE if options.bare and name in BARE]:
+        records += measure(f"{name}, bare Trainer", BARE[name], options.seeds)
     Path(options.out).write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
     table = pd.DataFrame(records).groupby("set", sort=False).mean(numeric_only=True).drop(columns="seed")
     print(table.round(4).to_string())

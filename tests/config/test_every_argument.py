@@ -26,8 +26,13 @@ CLASSES = {
     "ClassificationArgs": "easytx.classification",
     "MultiLabelClassificationArgs": "easytx.classification",
     "ConvAIArgs": "easytx.conv_ai",
+    "LanguageGenerationArgs": "easytx.language_generation",
+    "LanguageModelingArgs": "easytx.language_modeling",
     "NERArgs": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
+    "GenerationArgs": "easytx.config.generation",
+    "Seq2SeqArgs": "easytx.seq2seq",
+    "T5Args": "easytx.t5",
 }
 
 

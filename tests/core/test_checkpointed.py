@@ -146,3 +146,22 @@ def test_texts_are_lower_cased_on_demand(tmp_path: Path) -> None:
 def test_pairs_have_token_types_where_the_model_has_them(architecture: str, types: bool, tmp_path: Path) -> None:
     model = _model(architecture, tiny_checkpoint(tmp_path, architecture))
     assert ("token_type_ids" in model.tokenizer("good", "bad")) is types
+
+
+def test_what_another_class_was_trained_with_is_not_taken_over(checkpoint: Path, tmp_path: Path) -> None:
+    written = easytx.LanguageModelingModel(
+        checkpoint, args={"output_dir": "there", "num_train_epochs": 7}, use_cuda=False
+    )
+    written.save_model(tmp_path)
+    opened = _model("bert", tmp_path)
+    assert (opened.args.output_dir, opened.args.num_train_epochs) == ("outputs/", 1)
+
+
+def test_a_folder_may_hold_a_tokenizer_alone(checkpoint: Path, tmp_path: Path) -> None:
+    model = _model("bert", checkpoint)
+    model.tokenizer.add_tokens(["<order>"])
+    model.tokenizer.save_pretrained(tmp_path / "words")
+    assert "<order>" in _model("bert", checkpoint, tokenizer_name=str(tmp_path / "words")).tokenizer.get_vocab()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelNotFoundError, match="holds no model"):
+        _model("bert", checkpoint, tokenizer_name=str(tmp_path / "empty"))

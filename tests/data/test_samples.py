@@ -11,6 +11,7 @@ from easytx.errors import ArgumentError
 COLUMNS = {
     "chats": ["personality", "history", "reply", "candidates"],
     "manual": ["id", "question", "context", "answers", "is_impossible"],
+    "parallel": ["input_text", "target_text"],
     "paraphrases": ["text_a", "text_b", "labels"],
     "places": ["sentence_id", "words", "labels"],
     "support_tickets": ["text", "labels"],
@@ -19,6 +20,7 @@ COLUMNS = {
 TEXTS = {
     "chats": ["personality", "history", "reply"],
     "manual": ["question", "context"],
+    "parallel": ["input_text", "target_text"],
     "paraphrases": ["text_a", "text_b"],
     "places": ["words"],
     "support_tickets": ["text"],
@@ -121,6 +123,6 @@ def test_a_misspelled_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ArgumentError) as refused:
         samples.load("toot")
     assert str(refused.value) == (
-        "There is no sample 'toot'. There are ['chats', 'manual', 'paraphrases', 'places', 'support_tickets', "
-        "'toots']. Did you mean 'toots'?"
+        "There is no sample 'toot'. There are ['chats', 'manual', 'parallel', 'paraphrases', 'places', "
+        "'support_tickets', 'toots']. Did you mean 'toots'?"
     )

@@ -21,7 +21,16 @@ def _id(path: Path) -> str:
 
 
 def test_there_is_a_notebook_for_every_class() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["classification", "multi_label", "ner", "question_answering"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "classification",
+        "language_generation",
+        "language_modeling",
+        "multi_label",
+        "ner",
+        "question_answering",
+        "seq2seq",
+        "t5",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_id)

@@ -21,7 +21,7 @@ from transformers import (
 
 import easytx.testing
 from easytx.errors import ArgumentError
-from easytx.testing import ARCHITECTURES, CORPUS, tiny_checkpoint, tiny_config, tiny_tokenizer
+from easytx.testing import ARCHITECTURES, CORPUS, DECODER_ARCHITECTURES, tiny_checkpoint, tiny_config, tiny_tokenizer
 
 TOKENIZER_CLASSES = {
     "albert": "AlbertTokenizer",
@@ -268,3 +268,19 @@ def test_an_unknown_override_is_refused_with_the_likely_name() -> None:
         ArgumentError, match=r"^The config of 'bert' has no 'hiden_size'\. Did you mean 'hidden_size'\?$"
     ):
         tiny_config("bert", hiden_size=16)
+
+
+@pytest.mark.parametrize("architecture", DECODER_ARCHITECTURES)
+def test_a_tiny_decoder_predicts_the_next_token(architecture: str, tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path, architecture)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    assert tokenizer.get_vocab() == tiny_tokenizer(architecture).get_vocab()
+    assert (network.config.eos_token_id, network.config.vocab_size) == (tokenizer.eos_token_id, len(tokenizer))
+    assert (tokenizer.chat_template is not None) == (architecture == "llama")
+    ids = tokenizer(LONG[1], return_tensors="pt")["input_ids"]
+    changed = ids.clone()
+    changed[0, -1] = ids[0, 0]
+    with torch.no_grad():
+        torch.testing.assert_close(network(ids).logits[0, :-1], network(changed).logits[0, :-1])
+    assert tokenizer.decode(ids[0], skip_special_tokens=True) == LONG[1]
