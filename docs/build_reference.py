@@ -18,6 +18,7 @@ from easytx.config.fields import fields_of
 from easytx.config.global_args import global_args
 from easytx.config.model_args import ModelArgs
 from easytx.config.renamed import RENAMED
+from easytx.conv_ai.args import ConvAIArgs
 from easytx.language_generation.args import LanguageGenerationArgs
 from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.ner.args import NERArgs
@@ -46,6 +47,7 @@ GROUPS = {
 TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     ClassificationArgs: ("classification-args", "ClassificationModel", "classification"),
     MultiLabelClassificationArgs: ("multi-label-args", "MultiLabelClassificationModel", "multi-label"),
+    ConvAIArgs: ("conversation-args", "ConvAIModel", "conversation"),
     MultiModalClassificationArgs: ("multi-modal-args", "MultiModalClassificationModel", "multi-modal"),
     LanguageGenerationArgs: ("language-generation-args", "LanguageGenerationModel", "language-generation"),
     LanguageModelingArgs: ("language-modeling-args", "LanguageModelingModel", "language-modeling"),

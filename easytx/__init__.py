@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ClassificationArgs": "easytx.classification",
     "ClassificationModel": "easytx.classification",
+    "ConvAIArgs": "easytx.conv_ai",
+    "ConvAIModel": "easytx.conv_ai",
     "GenerationArgs": "easytx.config.generation",
     "LanguageGenerationArgs": "easytx.language_generation",
     "LanguageGenerationModel": "easytx.language_generation",
@@ -45,6 +47,8 @@ _MODULES = {"errors", "samples"}
 __all__ = [
     "ClassificationArgs",
     "ClassificationModel",
+    "ConvAIArgs",
+    "ConvAIModel",
     "GenerationArgs",
     "LanguageGenerationArgs",
     "LanguageGenerationModel",
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
     from easytx.config.generation import GenerationArgs
     from easytx.config.global_args import global_args
     from easytx.config.model_args import ModelArgs
+    from easytx.conv_ai import ConvAIArgs, ConvAIModel
     from easytx.core.registry import load
     from easytx.core.sweep import sweep
     from easytx.data import samples

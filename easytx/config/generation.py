@@ -77,7 +77,8 @@ class GenerativeArgs(GenerationOptions, ModelArgs):
         default=False, help="Generate texts when evaluating, and score them against the true ones."
     )
     text_metrics: list[str] = arg(
-        default=["exact_match", "bleu", "rouge"], help="Scores of generated texts: exact_match, bleu and rouge."
+        default=["exact_match", "bleu", "rouge"],
+        help="Scores of generated texts: exact_match, f1 (of words), bleu and rouge.",
     )
     skip_special_tokens: bool = arg(default=True, help="Leave special tokens out of generated texts.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading, saving
-from easytx.core.calls import Metric, read_call
+from easytx.core.calls import Call, Metric, read_call
 from easytx.core.checkpointed import CheckpointedModel
 from easytx.core.results import TrainResult
 from easytx.data.checks import warn_about_truncation
@@ -34,6 +34,8 @@ class BaseModel(CheckpointedModel):
     """
 
     columns: ClassVar[Columns] = Columns()
+    # What to do where a method is called without data.
+    data_remedy: ClassVar[str] = "give it as the first argument"
     predict_options: ClassVar[tuple[str, ...]] = ()
     # What a call may say of its rows, such as where they lie: any call; `train_model` of the training rows alone;
     # `eval_model`, and `train_model` of the evaluation rows, as `eval_...`.
@@ -131,12 +133,11 @@ class BaseModel(CheckpointedModel):
         from easytx.core.fitting import fit
 
         self._check_trains()
-        call = read_call(
+        call = self._call(
             "train_model",
             kwargs,
             data=train_data,
             evaluation=eval_data,
-            columns=self.columns.all(),
             options=(
                 *("resume_from_checkpoint", "callbacks", *self.data_options, *self.train_options),
                 *(f"eval_{option}" for option in self.eval_options),
@@ -182,9 +183,7 @@ class BaseModel(CheckpointedModel):
 
         self._check_trains()
         options = (*self.data_options, *self.eval_options)
-        call = read_call(
-            "eval_model", kwargs, data=eval_data, columns=self.columns.all(), options=options, output_dir=output_dir
-        )
+        call = self._call("eval_model", kwargs, data=eval_data, options=options, output_dir=output_dir)
         data = self.prepared(call.data, name="eval_df", split="eval", renames=call.renames, options=call.options)
         result, answers = self.evaluated(data, call.metrics, show=verbose and not silent)
         if is_main_process():
@@ -238,7 +237,7 @@ class BaseModel(CheckpointedModel):
     def answered(self, to_predict: Any, kwargs: Mapping[str, Any]) -> tuple[Any, TaskData]:
         """Return answers for rows without labels, and the rows."""
         options = (*self.predict_options, *self.data_options)
-        call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all(), options=options)
+        call = self._call("predict", kwargs, data=to_predict, options=options)
         data = self.prepared(call.data, name="to_predict", split="predict", renames=call.renames, options=call.options)
         return self.decode(self.outputs(data, show=True), data), data
 
@@ -292,6 +291,9 @@ class BaseModel(CheckpointedModel):
             return make()
         name = fingerprint(self.tokenizer, args.max_seq_length, type(self).__name__, *made_from)
         return kept(args.cache_dir, f"{split}-{name}", make)
+
+    def _call(self, method: str, kwargs: Mapping[str, Any], **given: Any) -> Call:
+        return read_call(method, kwargs, columns=self.columns.all(), remedy=self.data_remedy, **given)
 
     def _check_trains(self) -> None:
         if self.only_predicts:

@@ -50,8 +50,19 @@ def read_call(
     columns: tuple[str, ...],
     options: tuple[str, ...] = (),
     output_dir: Any = None,
+    remedy: str = "give it as the first argument",
 ) -> Call:
     """Sort out what was given to a method.
+
+    Args:
+        method: Its name.
+        kwargs: Its keyword arguments beyond those that it names.
+        data: What was given as data.
+        evaluation: What was given as evaluation data.
+        columns: The names of our columns.
+        options: Keyword arguments of this method alone.
+        output_dir: What was given as such.
+        remedy: What to do where there is no data.
 
     Raises:
         ArgumentError: If the data is missing, an argument is neither known nor a function, or there is something
@@ -91,7 +102,7 @@ def read_call(
                 f"{method} has no argument '{name}', and its value is no function to be a metric.{closest(name, known)}"
             )
     if call.data is None:
-        raise ArgumentError(f"{method} needs data: give it as the first argument.")
+        raise ArgumentError(f"{method} needs data: {remedy}.")
     return call
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ _TYPE_NAMES = {
     "herbert": "bert",
     "xlm-r": "xlm-roberta",
     "mbart50": "mbart",
+    "blender": "blenderbot",
+    "blender-small": "blenderbot-small",
+    "gpt": "openai-gpt",
     "byt5": "t5",
     "eet5": "t5",
     "flan-t5": "t5",
@@ -219,11 +222,27 @@ def with_padding(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options: Mapping[str, Any]) -> Any:
+def load_weights(
+    auto_class: str,
+    name: str,
+    config: Any,
+    *,
+    seed: int,
+    options: Mapping[str, Any],
+    adapt: Callable[[type], type] | None = None,
+) -> Any:
     """Return a model in float32 with a head for the configuration's labels.
 
     A head that the checkpoint does not have, or has for other labels, is new and drawn with `seed`; the caller's
     random state stays as it is.
+
+    Args:
+        auto_class: Such as "AutoModelForCausalLM".
+        name: A folder or a hub name.
+        config: The model's configuration.
+        seed: What new weights are drawn with.
+        options: For `from_pretrained`.
+        adapt: Makes of the architecture's class the one to open; None for that class itself.
 
     Raises:
         CheckpointError: If this architecture has no such head.
@@ -239,7 +258,8 @@ def load_weights(auto_class: str, name: str, config: Any, *, seed: int, options:
         raise CheckpointError(f"'{name}' is {kind} model, for which transformers has no {head} head.")
     with quiet(), named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
-        model, report = kind.from_pretrained(
+        opened: Any = kind if adapt is None else adapt(kind._model_mapping[type(config)])
+        model, report = opened.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,

@@ -12,6 +12,7 @@ from easytx.errors import CheckpointError, ModelNotFoundError
 
 MODEL_CLASSES = {
     "ClassificationModel": "easytx.classification",
+    "ConvAIModel": "easytx.conv_ai",
     "LanguageGenerationModel": "easytx.language_generation",
     "LanguageModelingModel": "easytx.language_modeling",
     "MultiLabelClassificationModel": "easytx.classification",

@@ -30,6 +30,7 @@ def load(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     | toots | six labels, any number a row | text, labels (lists of names) |
     | paraphrases | pairs, same meaning or not | text_a, text_b, labels (0 or 1) |
     | places | named entities | sentence_id, words, labels |
+    | chats | replies in a conversation | personality, history, reply, candidates (the reply is the last) |
     | drawings | a question about a picture, nine answers | text, labels, images (bytes of PNG files) |
     | parallel | English to German | input_text, target_text |
     | manual | question answering, some unanswerable | id, question, context, answers, is_impossible |
@@ -74,6 +75,27 @@ def _places() -> tuple[pd.DataFrame, pd.DataFrame]:
     return _split(sentences.explode(["words", "labels"], ignore_index=True).astype({"words": "str", "labels": "str"}))
 
 
+def _chats() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return every second utterance as a reply to what is before it, beside replies of other conversations."""
+    replies = [
+        {
+            "split": chat["split"],
+            "personality": chat["personality"],
+            "history": chat["utterances"][:place],
+            "reply": chat["utterances"][place],
+        }
+        for chat in map(json.loads, _text("chats.jsonl").splitlines())
+        for place in range(1, len(chat["utterances"]), 2)
+    ]
+    train, held_out = _split(pd.DataFrame(replies))
+    for frame in (train, held_out):
+        told = frame["reply"].tolist()
+        # A conversation has at most four replies, so those this far apart are of others.
+        others = [[told[(row + step) % len(told)] for step in (5, 9, 13, 17)] for row in range(len(told))]
+        frame["candidates"] = [[*some, reply] for some, reply in zip(others, told, strict=True)]
+    return train, held_out
+
+
 def _manual() -> tuple[pd.DataFrame, pd.DataFrame]:
     questions: list[dict[str, Any]] = [
         {
@@ -95,6 +117,7 @@ def _manual() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 _READERS: dict[str, Callable[[], tuple[pd.DataFrame, pd.DataFrame]]] = {
+    "chats": _chats,
     "drawings": _drawings,
     "manual": _manual,
     "parallel": lambda: _split(_csv("parallel.csv")),

@@ -1,14 +1,15 @@
-"""Scores of generated texts: exact match, BLEU and ROUGE."""
+"""Scores of generated texts: exact match, F1 of words, BLEU and ROUGE."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from easytx.errors import ArgumentError, MissingExtraError
 
 # What `text_scores` knows.
-TEXT_METRICS = ("exact_match", "bleu", "rouge")
+TEXT_METRICS = ("exact_match", "f1", "bleu", "rouge")
 
 _EXTRA = "generation"
 _ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
@@ -19,6 +20,20 @@ def exact_match(truth: Sequence[str], predictions: Sequence[str]) -> float:
     """Return the share of predictions that are the true text, white space at the ends aside; from 0 to 1."""
     pairs = list(zip(truth, predictions, strict=True))
     return sum(right.strip() == text.strip() for right, text in pairs) / len(pairs)
+
+
+def word_f1(truth: Sequence[str], predictions: Sequence[str]) -> float:
+    """Return the mean F1 of the words that two texts share, from 0 to 1.
+
+    Words are runs of letters and digits of any script, lower-cased; one that occurs twice counts twice. Of two texts
+    without a word the score is 1.
+    """
+    scores = []
+    for right, text in zip(truth, predictions, strict=True):
+        wanted, found = (Counter(_WORD.findall(each.lower())) for each in (right, text))
+        total = wanted.total() + found.total()
+        scores.append(2 * (wanted & found).total() / total if total else 1.0)
+    return sum(scores) / len(scores)
 
 
 def bleu(truth: Sequence[str], predictions: Sequence[str]) -> float:
@@ -72,6 +87,8 @@ def text_scores(
     scores: dict[str, float] = {}
     if "exact_match" in metrics:
         scores["exact_match"] = exact_match(truth, predictions)
+    if "f1" in metrics:
+        scores["f1_score"] = word_f1(truth, predictions)
     if "bleu" in metrics:
         scores["bleu"] = bleu(truth, predictions)
     if "rouge" in metrics:

@@ -61,6 +61,8 @@ _T5: dict[str, Any] = {"d_kv": 8, "d_ff": 64, "num_decoder_layers": 2, "decoder_
 # Their names for the number of layers and so on, where these are not those of encoders.
 _SEQ2SEQ: dict[str, dict[str, Any]] = {
     "bart": {**_LAYERS, "decoder_start_token_id": 2, "forced_eos_token_id": 2},
+    "blenderbot": {**_LAYERS, "decoder_start_token_id": 0, "scale_embedding": True},
+    "blenderbot-small": {**_LAYERS, "decoder_start_token_id": 1, "scale_embedding": True},
     # A text starts with the padding id, which is the last one.
     "marian": {
         **_LAYERS,
@@ -75,7 +77,11 @@ _SEQ2SEQ: dict[str, dict[str, Any]] = {
     "byt5": {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
 }
 SEQ2SEQ_ARCHITECTURES: tuple[str, ...] = tuple(_SEQ2SEQ)
-_DECODERS: dict[str, dict[str, Any]] = {"gpt2": {"n_positions": 512}, "llama": {"num_key_value_heads": 2}}
+_DECODERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_positions": 512},
+    "llama": {"num_key_value_heads": 2},
+    "openai-gpt": {"n_positions": 512},
+}
 DECODER_ARCHITECTURES: tuple[str, ...] = tuple(_DECODERS)
 # Published with the configuration of another architecture.
 _CONFIGURED_AS = {"byt5": "t5"}

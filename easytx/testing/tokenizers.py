@@ -33,11 +33,14 @@ from tokenizers import (
 from transformers import (
     AlbertTokenizer,
     BertTokenizer,
+    BlenderbotSmallTokenizer,
+    BlenderbotTokenizer,
     ByT5Tokenizer,
     DebertaV2Tokenizer,
     GPT2Tokenizer,
     MBartTokenizer,
     MPNetTokenizer,
+    OpenAIGPTTokenizer,
     PegasusTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -139,6 +142,26 @@ def _byte_pairs() -> tuple[tuple[str, ...], tuple[Any, ...]]:
     )
     # With a space before it, the first word of a line is learnt in both its forms.
     tokenizer.train_from_iterator([*CORPUS, *(f" {line}" for line in CORPUS)], trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    return tuple(tokens), tuple((left, right) for left, right in model["merges"])
+
+
+@cache
+def _word_ends() -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Return the tokens and merges of a vocabulary with every word of the corpus whole, its end marked."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_BYTE_LEVEL_SIZE,
+        min_frequency=1,
+        show_progress=False,
+        initial_alphabet=sorted({*_CHARACTERS} - {*string.ascii_uppercase}),
+        end_of_word_suffix="</w>",
+    )
+    alone = " ".join({*_CHARACTERS} - {*string.ascii_uppercase})
+    tokenizer.train_from_iterator([*CORPUS, alone], trainer)
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return tuple(tokens), tuple((left, right) for left, right in model["merges"])
@@ -309,6 +332,36 @@ def _gpt2() -> PreTrainedTokenizerBase:
     return GPT2Tokenizer(vocab=_ids([*tokens, "<|endoftext|>"]), merges=list(merges), model_max_length=_MAX_LENGTH)
 
 
+def _openai_gpt() -> PreTrainedTokenizerBase:
+    """Return the first GPT's: pieces that say where a word ends, lowercasing, no token but one for the unknown."""
+    tokens, merges = _word_ends()
+    return OpenAIGPTTokenizer(vocab=_ids(["<unk>", *tokens]), merges=list(merges), model_max_length=_MAX_LENGTH)
+
+
+def _blenderbot() -> PreTrainedTokenizerBase:
+    """Return Blenderbot's: byte-level, with an end token only."""
+    tokens, merges = _byte_pairs()
+    return BlenderbotTokenizer(
+        vocab=_ids(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
+        merges=list(merges),
+        model_max_length=_MAX_LENGTH,
+    )
+
+
+def _blenderbot_small() -> PreTrainedTokenizerBase:
+    """Return the small Blenderbot's: pieces that say where a word goes on, lowercasing, no special token unasked."""
+    tokens, merges = _word_ends()
+    pieces = [token.removesuffix("</w>") if token.endswith("</w>") else f"{token}@@" for token in tokens]
+    with tempfile.TemporaryDirectory() as folder:
+        vocab, rules = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
+        special = ("__null__", "__start__", "__end__", "__unk__", "__newln__")
+        vocab.write_text(json.dumps(_ids([*special, *pieces])), "utf-8")
+        rules.write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]), "utf-8")
+        untyped: Any = BlenderbotSmallTokenizer
+        tokenizer: PreTrainedTokenizerBase = untyped(str(vocab), str(rules), model_max_length=_MAX_LENGTH)
+        return tokenizer
+
+
 def _llama() -> PreTrainedTokenizerBase:
     """Return one as Llama 3 has it: byte-level, with a first token before each text, and a template for chats."""
     special = ("<|begin_of_text|>", "<|end_of_text|>")
@@ -338,6 +391,8 @@ _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "albert": _albert,
     "bart": _roberta,
     "bert": _bert,
+    "blenderbot": _blenderbot,
+    "blenderbot-small": _blenderbot_small,
     "byt5": _byt5,
     "deberta-v2": _deberta_v2,
     "distilbert": _bert,
@@ -350,6 +405,7 @@ _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "modernbert": _modernbert,
     "mpnet": _mpnet,
     "mt5": _t5,
+    "openai-gpt": _openai_gpt,
     "pegasus": _pegasus,
     "roberta": _roberta,
     "t5": _t5,
@@ -361,8 +417,8 @@ def tiny_tokenizer(architecture: str = "bert") -> PreTrainedTokenizerBase:
     """Return a new tokenizer of the class that `AutoTokenizer` gives this architecture.
 
     Args:
-        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES` or
-            `easytx.testing.SEQ2SEQ_ARCHITECTURES`.
+        architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES`,
+            `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
 
     Raises:
         ArgumentError: If there is no tiny tokenizer for this architecture.

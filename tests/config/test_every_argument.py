@@ -26,6 +26,7 @@ CLASSES = {
     "ClassificationArgs": "easytx.classification",
     "MultiLabelClassificationArgs": "easytx.classification",
     "MultiModalClassificationArgs": "easytx.classification",
+    "ConvAIArgs": "easytx.conv_ai",
     "LanguageGenerationArgs": "easytx.language_generation",
     "LanguageModelingArgs": "easytx.language_modeling",
     "NERArgs": "easytx.ner",

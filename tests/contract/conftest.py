@@ -102,6 +102,27 @@ def _illustrated(labels: Callable[[int], Any]) -> Callable[[int, int], pd.DataFr
     return frame
 
 
+def _turns(rows: int, seed: int) -> pd.DataFrame:
+    """Return replies to one to three utterances, half of them in the person of somebody."""
+    chance, texts = random.Random(seed), [" ".join(text.split()[-4:]) for text in _texts(3 * rows, seed)]
+    personality = [[f"In {chance.choice(PLACES)}."] for _ in range(rows)]
+    history = [texts[3 * row : 3 * row + (2 if row % 2 else 1 + row % 3)] for row in range(rows)]
+    return pd.DataFrame(
+        {
+            "personality": [lines if row % 2 else [] for row, lines in enumerate(personality)],
+            "history": history,
+            "reply": [" ".join(said[-1].split()[:3]) for said in history],
+        }
+    )
+
+
+def _turns_with_candidates(rows: int, seed: int) -> pd.DataFrame:
+    frame = _turns(rows, seed)
+    others = [frame["reply"][(row + 1) % rows :: 3].head(row % 3) for row in range(rows)]
+    candidates = [[*other, reply] for other, reply in zip(others, frame["reply"], strict=True)]
+    return frame.drop(columns="reply").assign(candidates=candidates)
+
+
 @dataclass(frozen=True)
 class Case:
     """One class, or one way of using it.
@@ -242,6 +263,16 @@ _TINY_VISION = {
         "initializer_range": 0.1,
     }
 }
+_CONVERSATION: dict[str, Any] = {
+    "package": "easytx.conv_ai",
+    "class_name": "ConvAIModel",
+    "without_labels": lambda frame: frame[["personality", "history"]].to_dict("records"),
+    "missing": "train_df needs the columns ['personality', 'history', 'reply'], but has ['personality', 'history']. "
+    "Rename columns, or name yours with reply_column=....",
+    "key": ("history", "history"),
+    "answers": (),
+    "args": {"max_length": 6, "do_sample": False},
+}
 
 CASES = [
     Case(name="classification", frame=_singles(lambda row: ("friendly", "unfriendly")[row % 2]), **_CLASSIFICATION),
@@ -374,6 +405,30 @@ CASES = [
         predicted=("passages", "doc_ids", "doc_vectors", "doc_dicts"),
         parts=("query_encoder", "context_encoder"),
         parameter="query_encoder.embeddings.LayerNorm.bias",
+    ),
+    Case(
+        name="conversation",
+        frame=_turns,
+        label="reply",
+        architecture="gpt2",
+        parameter="transformer.ln_f.bias",
+        **_CONVERSATION,
+    ),
+    Case(
+        name="conversation_with_choices",
+        frame=_turns_with_candidates,
+        label="candidates",
+        architecture="llama",
+        parameter="choice_head.bias",
+        **_CONVERSATION,
+    ),
+    Case(
+        name="conversation_of_blenderbot",
+        frame=_turns,
+        label="reply",
+        architecture="blenderbot",
+        parameter="model.decoder.layer_norm.bias",
+        **_CONVERSATION,
     ),
 ]
 

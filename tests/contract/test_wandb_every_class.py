@@ -36,7 +36,14 @@ CHARTS = {
 }
 # Their answers are not right or wrong.
 WITHOUT_TABLES = {"causal_language_model", "masked_language_model"}
-WITHOUT_PROBABILITY = {"regression", "seq2seq", "t5"}
+WITHOUT_PROBABILITY = {
+    "conversation",
+    "conversation_of_blenderbot",
+    "conversation_with_choices",
+    "regression",
+    "seq2seq",
+    "t5",
+}
 
 # What the metric of a sweep is called.
 PLAIN = {

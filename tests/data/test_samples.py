@@ -12,6 +12,7 @@ from easytx.data import samples
 from easytx.errors import ArgumentError
 
 COLUMNS = {
+    "chats": ["personality", "history", "reply", "candidates"],
     "drawings": ["text", "labels", "images"],
     "manual": ["id", "question", "context", "answers", "is_impossible"],
     "parallel": ["input_text", "target_text"],
@@ -21,6 +22,7 @@ COLUMNS = {
     "toots": ["text", "labels"],
 }
 TEXTS = {
+    "chats": ["personality", "history", "reply"],
     "drawings": ["text", "images"],
     "manual": ["question", "context"],
     "parallel": ["input_text", "target_text"],
@@ -34,6 +36,8 @@ TEXTS = {
 def _texts(name: str, frame: pd.DataFrame) -> list[tuple[str, ...]]:
     if name == "places":
         return [tuple(words) for _, words in frame.groupby("sentence_id", sort=False)["words"]]
+    if name == "chats":
+        return [(*row.personality, *row.history, row.reply) for row in frame.itertuples()]
     return [*frame[TEXTS[name]].itertuples(index=False, name=None)]
 
 
@@ -64,7 +68,7 @@ def test_no_row_twice_and_none_in_both(name: str) -> None:
 def test_two_loads_are_equal_and_apart(name: str) -> None:
     first, _ = samples.load(name)
     pd.testing.assert_frame_equal(first, samples.load(name)[0])
-    first.iloc[0, 0] = first.iloc[1, 0]
+    first.iat[0, 0] = first.iat[1, 0]
     assert samples.load(name)[0].iloc[0, 0] != samples.load(name)[0].iloc[-1, 0]
 
 
@@ -119,11 +123,23 @@ def test_neither_the_question_nor_the_picture_is_enough_for_the_answer() -> None
             assert (picture.format, picture.size) == ("PNG", (64, 64))
 
 
+def test_chats_offer_five_different_replies_and_the_true_one_last() -> None:
+    for frame in samples.load("chats"):
+        for row in frame.itertuples():
+            assert len(row.history) % 2 == 1
+            assert 2 <= len(row.personality) <= 3
+            assert len(set(row.candidates)) == 5
+            assert row.candidates[-1] == row.reply
+        of_chat = frame.groupby(frame["personality"].map(tuple))["reply"].agg(set)
+        for row in frame.itertuples():
+            assert of_chat[tuple(row.personality)] & set(row.candidates) == {row.reply}
+
+
 def test_a_misspelled_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ArgumentError) as refused:
         samples.load("toot")
     assert str(refused.value) == (
         "There is no sample 'toot'. "
-        "There are ['drawings', 'manual', 'parallel', 'paraphrases', 'places', 'support_tickets', 'toots']. "
+        "There are ['chats', 'drawings', 'manual', 'parallel', 'paraphrases', 'places', 'support_tickets', 'toots']. "
         "Did you mean 'toots'?"
     )

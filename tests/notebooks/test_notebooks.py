@@ -23,6 +23,7 @@ def _id(path: Path) -> str:
 def test_there_is_a_notebook_for_every_class_and_one_for_tracking() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
         "classification",
+        "conversation",
         "language_generation",
         "language_modeling",
         "multi_label",
