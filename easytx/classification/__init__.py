@@ -1,5 +1,7 @@
 """Classification of texts, of pairs of texts and of texts with images; regression; multi-label classification."""
 
+from typing import TYPE_CHECKING, Any
+
 from easytx.classification.args import (
     ClassificationArgs,
     MultiLabelClassificationArgs,
@@ -7,7 +9,9 @@ from easytx.classification.args import (
 )
 from easytx.classification.model import ClassificationModel
 from easytx.classification.multi_label import MultiLabelClassificationModel
-from easytx.classification.multi_modal import MultiModalClassificationModel
+
+if TYPE_CHECKING:
+    from easytx.classification.multi_modal import MultiModalClassificationModel
 
 __all__ = [
     "ClassificationArgs",
@@ -17,3 +21,12 @@ __all__ = [
     "MultiModalClassificationArgs",
     "MultiModalClassificationModel",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Its network is a class of its own, which takes more of transformers than those that only read texts.
+    if name == "MultiModalClassificationModel":
+        from easytx.classification.multi_modal import MultiModalClassificationModel
+
+        return MultiModalClassificationModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

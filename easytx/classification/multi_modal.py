@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
 from typing_extensions import override
 
 from easytx.classification import data as rules
@@ -30,6 +29,9 @@ from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
 from easytx.training.inference import Outputs
 from easytx.training.losses import LossFunction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class MultiModalClassificationModel(MultiLabelClassificationModel):

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 
 from easytx.config.model_args import ModelArgs
 from easytx.data.prepared import TaskData
-from easytx.training.generation import generate, prompt_collator
 from easytx.training.inference import Collator, Outputs, Reduce, run
 from easytx.training.precision import threads
 from easytx.training.quantise import dynamically_quantised
@@ -26,7 +24,6 @@ _BUSY_TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}
 
 # Below this many rows a bar would only flicker.
 _ROWS_FOR_A_BAR = 1000
-
 
 # Most numbers of a batch's logits where each token has one for every other of the vocabulary: half a gigabyte.
 _LOGITS = 2**27
@@ -128,6 +125,8 @@ def write_texts(
         show: Whether there is a bar, for more than a few rows.
         **extras: For the network's `generate`.
     """
+    from easytx.training.generation import generate, prompt_collator
+
     in_int8 = quantised(model)
     with threads(model.args.thread_count):
         return generate(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from datasets import Dataset, Image
 
 from easytx.data.checks import counted, rows
 from easytx.data.tokenise import lengths_of
@@ -19,6 +18,7 @@ from easytx.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     import torch
+    from datasets import Dataset
     from PIL.Image import Image as Picture
 
 # The column of a dataset that holds images.
@@ -89,6 +89,8 @@ def with_images(dataset: Dataset, images: Sequence[Stored], row: np.ndarray, *, 
         row: The row of each feature, of shape (features,).
         cost: Tokens of text that an image costs about as much as; added to the lengths, for batches that fit.
     """
+    from datasets import Dataset, Image
+
     of_features = [images[i] for i in row]
     kind = Image().pa_type
     chunks = [pa.array(of_features[i : i + _CHUNK], type=kind) for i in range(0, len(of_features), _CHUNK)]

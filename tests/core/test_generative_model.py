@@ -156,7 +156,9 @@ def test_what_cannot_be_computed_is_said_before_training(model: Callable[..., T5
     with pytest.raises(ArgumentError, match=r"^num_return_sequences is 2, but "):
         made.predict(["a"])
     made = model(evaluate_generated_text=True, evaluate_during_training=True, text_metrics=["meteor"])
-    with pytest.raises(ArgumentError, match=r"^text_metrics must be of exact_match, bleu, rouge, but has \['meteor'\]"):
+    with pytest.raises(
+        ArgumentError, match=r"^text_metrics must be of exact_match, f1, bleu, rouge, but has \['meteor'\]"
+    ):
         made.train_model(FRAME, eval_data=FRAME.assign(input_text="a"))
     assert made._model is None
 
