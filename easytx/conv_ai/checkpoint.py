@@ -80,12 +80,11 @@ class ChatCheckpoint(GenerativeModel):
     @override
     def load_network(self) -> Any:
         network = loading.load_weights(
-            self.auto_class,
+            choosing.AutoModelForCausalLMWithChoices if self.chooses else self.auto_class,
             self.source(),
             self.config,
             seed=self.head_seed,
             options={**self._options, **choosing.loading_options(self.config)},
-            adapt=choosing.with_choices if self.chooses else None,
         )
         if len(self.tokenizer) > network.get_input_embeddings().num_embeddings:
             network.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM
 
 _DROPOUT = 0.1
 
@@ -69,6 +70,17 @@ def with_choices(kind: Any) -> Any:
 
     Choosing.__name__ = Choosing.__qualname__ = kind.__name__
     return Choosing
+
+
+class AutoModelForCausalLMWithChoices:
+    """Opens causal language models as transformers' Auto class does, with a head that chooses besides."""
+
+    _model_mapping: Any = AutoModelForCausalLM._model_mapping
+
+    @classmethod
+    def from_pretrained(cls, name: str, *, config: Any, **options: Any) -> Any:
+        """Return the model of a folder or hub name; where it has no such head, one that is new."""
+        return with_choices(cls._model_mapping[type(config)]).from_pretrained(name, config=config, **options)
 
 
 def reply_loss(logits: torch.Tensor, labels: torch.Tensor, *, smoothing: float = 0.0) -> torch.Tensor:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -222,27 +222,11 @@ def with_padding(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def load_weights(
-    auto_class: str,
-    name: str,
-    config: Any,
-    *,
-    seed: int,
-    options: Mapping[str, Any],
-    adapt: Callable[[type], type] | None = None,
-) -> Any:
+def load_weights(auto_class: Any, name: str, config: Any, *, seed: int, options: Mapping[str, Any]) -> Any:
     """Return a model in float32 with a head for the configuration's labels.
 
     A head that the checkpoint does not have, or has for other labels, is new and drawn with `seed`; the caller's
-    random state stays as it is.
-
-    Args:
-        auto_class: Such as "AutoModelForCausalLM".
-        name: A folder or a hub name.
-        config: The model's configuration.
-        seed: What new weights are drawn with.
-        options: For `from_pretrained`.
-        adapt: Makes of the architecture's class the one to open; None for that class itself.
+    random state stays as it is. `auto_class` is the name of an Auto class of transformers, or one that is like them.
 
     Raises:
         CheckpointError: If this architecture has no such head.
@@ -251,15 +235,14 @@ def load_weights(
     import torch
     import transformers
 
-    kind = getattr(transformers, auto_class)
+    kind: Any = getattr(transformers, auto_class) if isinstance(auto_class, str) else auto_class
     if type(config) not in kind._model_mapping:
-        head = auto_class.removeprefix("AutoModelFor")
-        kind = with_article(config.model_type)
-        raise CheckpointError(f"'{name}' is {kind} model, for which transformers has no {head} head.")
+        head = kind.__name__.removeprefix("AutoModelFor")
+        which = with_article(config.model_type)
+        raise CheckpointError(f"'{name}' is {which} model, for which transformers has no {head} head.")
     with quiet(), named_errors(name), torch.random.fork_rng():
         torch.manual_seed(seed)
-        opened: Any = kind if adapt is None else adapt(kind._model_mapping[type(config)])
-        model, report = opened.from_pretrained(
+        model, report = kind.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
@@ -282,13 +265,12 @@ def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
     import torch
     import transformers
 
-    kind = getattr(transformers, auto_class)
-    if type(config) not in kind._model_mapping:
+    if not has_head(auto_class, config):
         head = auto_class.removeprefix("AutoModelFor")
         raise CheckpointError(f"transformers has no {head} head for {config.model_type} models.")
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        return kind.from_config(config, dtype=torch.float32)
+        return getattr(transformers, auto_class).from_config(config, dtype=torch.float32)
 
 
 def has_head(auto_class: str, config: Any) -> bool:

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-import math
-import re
-import string
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +24,6 @@ from tokenizers import (
     normalizers,
     pre_tokenizers,
     processors,
-    trainers,
 )
 from transformers import (
     AlbertTokenizer,
@@ -52,46 +47,11 @@ from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
 
 from easytx.core.loading import without_recommendations
 from easytx.errors import ArgumentError, MissingExtraError
+from easytx.testing.vocabularies import CORPUS, byte_pairs, numbered, unigrams, word_ends, word_pieces
 
 __all__ = ["CORPUS", "tiny_tokenizer"]
 
-CORPUS: tuple[str, ...] = (
-    "The film was a joy from the first scene to the last, and I would watch it again.",
-    "A dull story, poor acting and a bad ending made this movie a waste of time.",
-    "I love this book. I hate that song. It is good, it is great, it is fine.",
-    "This was the worst meal we had all week; the soup was cold and the bread was old.",
-    "The service is excellent, the staff are friendly and the rooms are clean.",
-    "Not bad, but not very good either: the sound is terrible and the picture is awful.",
-    "John lives in London and works for Acme in Paris.",
-    "Mary Smith flew from New York to Berlin on Monday, 3 May 2021.",
-    "Anna and Peter met in Rome before they moved to Madrid.",
-    "The United Nations opened an office in Geneva near the old station.",
-    "Who wrote the letter? Anna wrote it in 1999, when she was ten years old.",
-    "Where does John live? He lives in a small house by the river in London.",
-    "What is the capital of France? Paris is the capital and the largest city of France.",
-    "How many people work there? About 250 people work at the bank.",
-    "When did the train leave? The train left at six in the morning.",
-    "My phone does not turn on, and the battery is hot. Please send me a new one.",
-    "I want my money back: the order came late and the box was empty.",
-    "You can change your password on the account page, then log in again.",
-    "The price of oil fell by 5 percent while shares in the company rose.",
-    "The team won the match after a long game in the rain.",
-    "Scientists found water on the moon, a report in the paper said.",
-    "The doctor gave her a drug against the pain, but it did not help.",
-    "The cat sat on the mat. The dog ran after the ball.",
-    'He said: "We do not know what they\'ll do next year (or why)."',
-    "One, two, three, four, five, six, seven, eight, nine, ten!",
-    "She is reading, walking, talking and working; he played, jumped and looked up.",
-    "Is this sentence the same as that one? Yes, both mean the same thing. No, they differ.",
-    "Happy people smile. Sad people cry. Angry people shout, and tired people sleep.",
-    "Red, green, blue, black and white are colours; apples, pears and plums are fruit.",
-    "If you have a question, write an e-mail to our team and we will answer it today.",
-)
-
-_SUFFIXES = ("able", "al", "ed", "en", "er", "es", "est", "ful", "ing", "ion", "less", "ly", "ment", "ness")
-_CHARACTERS = tuple(string.ascii_letters + string.digits + string.punctuation)
 _MAX_LENGTH = 512
-_BYTE_LEVEL_SIZE = 2000
 
 # Each turn between its speaker and the end token; then, where an answer is wanted, who is to give it.
 _CHAT = (
@@ -100,81 +60,9 @@ _CHAT = (
 )
 
 
-def _counts() -> Counter[str]:
-    """Return how often each word, number and punctuation mark of the corpus occurs, cased and lowercased."""
-    text = " ".join(CORPUS)
-    counts = Counter(re.findall(r"\w+|[^\w\s]", text))
-    counts.update(set(re.findall(r"\w+", text.lower())) - set(counts))
-    return counts
-
-
-@cache
-def _word_pieces() -> tuple[str, ...]:
-    """Return a WordPiece vocabulary: characters, continuations, words."""
-    continued = [f"##{piece}" for piece in (*string.ascii_letters, *string.digits, *_SUFFIXES)]
-    words = sorted(set(_counts()) - set(_CHARACTERS))
-    return (*_CHARACTERS, *continued, *words)
-
-
-@cache
-def _unigrams() -> tuple[tuple[str, float], ...]:
-    """Return a Unigram vocabulary: pieces with the logarithm of their share in the corpus."""
-    counts = _counts()
-    total = sum(counts.values())
-    scores = {f"▁{word}": math.log(count / total) for word, count in sorted(counts.items())}
-    rarest = min(scores.values())
-    for piece in ("▁", *_SUFFIXES, *_CHARACTERS):
-        # Below every whole word, so that a known word never falls apart.
-        scores.setdefault(piece, rarest - 1.0)
-    return tuple(scores.items())
-
-
-@cache
-def _byte_pairs() -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Return the tokens and merges of a byte-level vocabulary that has every word of the corpus whole."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=_BYTE_LEVEL_SIZE,
-        min_frequency=1,
-        show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )
-    # With a space before it, the first word of a line is learnt in both its forms.
-    tokenizer.train_from_iterator([*CORPUS, *(f" {line}" for line in CORPUS)], trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    return tuple(tokens), tuple((left, right) for left, right in model["merges"])
-
-
-@cache
-def _word_ends() -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Return the tokens and merges of a vocabulary with every word of the corpus whole, its end marked."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_BYTE_LEVEL_SIZE,
-        min_frequency=1,
-        show_progress=False,
-        initial_alphabet=sorted({*_CHARACTERS} - {*string.ascii_uppercase}),
-        end_of_word_suffix="</w>",
-    )
-    alone = " ".join({*_CHARACTERS} - {*string.ascii_uppercase})
-    tokenizer.train_from_iterator([*CORPUS, alone], trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    return tuple(tokens), tuple((left, right) for left, right in model["merges"])
-
-
-def _ids(tokens: Iterable[str]) -> dict[str, int]:
-    """Number the tokens as they come."""
-    return {token: place for place, token in enumerate(tokens)}
-
-
 def _scored(special: tuple[str, ...], *last: str) -> list[tuple[str, float]]:
     """Return the Unigram vocabulary between special tokens."""
-    return [*((token, 0.0) for token in special), *_unigrams(), *((token, 0.0) for token in last)]
+    return [*((token, 0.0) for token in special), *unigrams(), *((token, 0.0) for token in last)]
 
 
 def _spaced(token: str) -> Any:
@@ -188,20 +76,20 @@ def _spaced(token: str) -> Any:
 def _bert() -> PreTrainedTokenizerBase:
     """Return the WordPiece tokenizer of BERT, DistilBERT and ELECTRA, lowercasing, with two token types."""
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    return BertTokenizer(vocab=_ids([*special, *_word_pieces()]), model_max_length=_MAX_LENGTH)
+    return BertTokenizer(vocab=numbered([*special, *word_pieces()]), model_max_length=_MAX_LENGTH)
 
 
 def _mpnet() -> PreTrainedTokenizerBase:
     """Return MPNet's: BERT's pieces between RoBERTa's special tokens."""
     special = ("<s>", "<pad>", "</s>", "[UNK]")
-    return MPNetTokenizer(vocab=_ids([*special, *_word_pieces(), "<mask>"]), model_max_length=_MAX_LENGTH)
+    return MPNetTokenizer(vocab=numbered([*special, *word_pieces(), "<mask>"]), model_max_length=_MAX_LENGTH)
 
 
 def _roberta() -> PreTrainedTokenizerBase:
     """Return the byte-level tokenizer of RoBERTa and Longformer."""
-    tokens, merges = _byte_pairs()
+    tokens, merges = byte_pairs()
     return RobertaTokenizer(
-        vocab=_ids(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
+        vocab=numbered(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
         merges=list(merges),
         mask_token=_spaced("<mask>"),
         model_max_length=_MAX_LENGTH,
@@ -212,8 +100,8 @@ def _modernbert() -> PreTrainedTokenizerBase:
     """Return ModernBERT's: byte-level, with BERT's special tokens behind all others."""
     # This architecture has no tokenizer class of its own: everything lies in tokenizer.json.
     special = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
-    tokens, merges = _byte_pairs()
-    ids = _ids([*tokens, *special])
+    tokens, merges = byte_pairs()
+    ids = numbered([*tokens, *special])
     backend = Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
     backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -305,7 +193,7 @@ def _marian_files() -> tempfile.TemporaryDirectory[str]:
     special = ("</s>", "<unk>")
     folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="easytx-marian-")
     (Path(folder.name) / "source.spm").write_bytes(model.getvalue())
-    ids = _ids([*special, *(name for name in names if name not in special), "<pad>"])
+    ids = numbered([*special, *(name for name in names if name not in special), "<pad>"])
     (Path(folder.name) / "vocab.json").write_text(json.dumps(ids), "utf-8")
     return folder
 
@@ -328,21 +216,21 @@ def _marian() -> PreTrainedTokenizerBase:
 
 def _gpt2() -> PreTrainedTokenizerBase:
     """Return GPT-2's: byte-level, with one special token, behind all others, and none to pad with."""
-    tokens, merges = _byte_pairs()
-    return GPT2Tokenizer(vocab=_ids([*tokens, "<|endoftext|>"]), merges=list(merges), model_max_length=_MAX_LENGTH)
+    tokens, merges = byte_pairs()
+    return GPT2Tokenizer(vocab=numbered([*tokens, "<|endoftext|>"]), merges=list(merges), model_max_length=_MAX_LENGTH)
 
 
 def _openai_gpt() -> PreTrainedTokenizerBase:
     """Return the first GPT's: pieces that say where a word ends, lowercasing, no token but one for the unknown."""
-    tokens, merges = _word_ends()
-    return OpenAIGPTTokenizer(vocab=_ids(["<unk>", *tokens]), merges=list(merges), model_max_length=_MAX_LENGTH)
+    tokens, merges = word_ends()
+    return OpenAIGPTTokenizer(vocab=numbered(["<unk>", *tokens]), merges=list(merges), model_max_length=_MAX_LENGTH)
 
 
 def _blenderbot() -> PreTrainedTokenizerBase:
     """Return Blenderbot's: byte-level, with an end token only."""
-    tokens, merges = _byte_pairs()
+    tokens, merges = byte_pairs()
     return BlenderbotTokenizer(
-        vocab=_ids(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
+        vocab=numbered(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"]),
         merges=list(merges),
         model_max_length=_MAX_LENGTH,
     )
@@ -350,12 +238,12 @@ def _blenderbot() -> PreTrainedTokenizerBase:
 
 def _blenderbot_small() -> PreTrainedTokenizerBase:
     """Return the small Blenderbot's: pieces that say where a word goes on, lowercasing, no special token unasked."""
-    tokens, merges = _word_ends()
+    tokens, merges = word_ends()
     pieces = [token.removesuffix("</w>") if token.endswith("</w>") else f"{token}@@" for token in tokens]
     with tempfile.TemporaryDirectory() as folder:
         vocab, rules = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
         special = ("__null__", "__start__", "__end__", "__unk__", "__newln__")
-        vocab.write_text(json.dumps(_ids([*special, *pieces])), "utf-8")
+        vocab.write_text(json.dumps(numbered([*special, *pieces])), "utf-8")
         rules.write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]), "utf-8")
         untyped: Any = BlenderbotSmallTokenizer
         tokenizer: PreTrainedTokenizerBase = untyped(str(vocab), str(rules), model_max_length=_MAX_LENGTH)
@@ -365,8 +253,8 @@ def _blenderbot_small() -> PreTrainedTokenizerBase:
 def _llama() -> PreTrainedTokenizerBase:
     """Return one as Llama 3 has it: byte-level, with a first token before each text, and a template for chats."""
     special = ("<|begin_of_text|>", "<|end_of_text|>")
-    tokens, merges = _byte_pairs()
-    ids = _ids([*tokens, *special])
+    tokens, merges = byte_pairs()
+    ids = numbered([*tokens, *special])
     backend = Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

@@ -222,11 +222,11 @@ def small_gpt2(texts: list[str], folder: str, seed: int) -> str:
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
     place = _learnt_tokenizer(texts, folder)
-    size = len(AutoTokenizer.from_pretrained(place))
+    words = AutoTokenizer.from_pretrained(place)
     torch.manual_seed(seed)
-    GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=256, n_embd=128, n_layer=2, n_head=4)).save_pretrained(
-        place
-    )
+    ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
+    config = GPT2Config(vocab_size=len(words), n_positions=256, n_embd=128, n_layer=2, n_head=4, **ids)
+    GPT2LMHeadModel(config).save_pretrained(place)
     return place
 
 

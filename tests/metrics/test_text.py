@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from easytx.errors import ArgumentError, MissingExtraError
-from easytx.metrics.text import bleu, check_text_metrics, exact_match, rouge, text_scores
+from easytx.metrics.text import bleu, check_text_metrics, exact_match, rouge, text_scores, word_f1
 
 
 def test_exact_match_minds_everything_but_white_space_at_the_ends() -> None:
@@ -48,14 +48,21 @@ def test_rouge_of_texts_of_other_lengths_and_scripts() -> None:
     assert rouge(["a"], [""])["rouge1"] == 0.0
 
 
+def test_f1_is_of_words_whatever_their_order_and_case() -> None:
+    # 2 of 3 words are right and 2 of 4 are found; "the" is there twice in one text only.
+    assert word_f1(["The cat sat"], ["sat the, the dog!"]) == pytest.approx(4 / 7)
+    assert word_f1(["a b", "c"], ["B, a.", "d"]) == 0.5
+    assert word_f1(["...", "a"], ["!", ""]) == 0.5
+
+
 def test_only_the_wanted_scores_are_computed() -> None:
-    assert set(text_scores(["a"], ["a"])) == {"exact_match", "bleu", "rouge1", "rouge2", "rougeL"}
+    assert set(text_scores(["a"], ["a"])) == {"exact_match", "f1_score", "bleu", "rouge1", "rouge2", "rougeL"}
     assert set(text_scores(["a"], ["a"], ["bleu"])) == {"bleu"}
     assert text_scores(["a"], ["a"], []) == {}
 
 
 def test_an_unknown_score_is_named() -> None:
-    message = r"^text_metrics must be of exact_match, bleu, rouge, but has \['meteor'\]\.$"
+    message = r"^text_metrics must be of exact_match, f1, bleu, rouge, but has \['meteor'\]\.$"
     with pytest.raises(ArgumentError, match=message):
         check_text_metrics(["bleu", "meteor"])
 
