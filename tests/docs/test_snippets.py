@@ -18,7 +18,7 @@ PAGES = ROOT / "docs" / "pages"
 TEXTS = [ROOT / "README.md", *sorted(PAGES.rglob("*.md"))]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([^)#:]+\.md)")
+_LINK = re.compile(r"\]\(([^)#:]+\.(?:md|svg))")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def test_every_output_follows_code_that_runs() -> None:
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=_id)
-def test_links_lead_to_pages(path: Path) -> None:
+def test_links_lead_to_pages_and_pictures(path: Path) -> None:
     targets = _LINK.findall(path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).is_file()] == []
 
