@@ -283,6 +283,6 @@ def test_a_tiny_decoder_predicts_the_next_token(architecture: str, tmp_path: Pat
     changed[0, -1] = ids[0, 0]
     with torch.no_grad():
         torch.testing.assert_close(network(ids).logits[0, :-1], network(changed).logits[0, :-1])
-    # That of the first GPT knows neither capitals nor where a space is.
-    written = tokenizer.decode(ids[0], skip_special_tokens=True)
-    assert "".join(written.split()).lower() == "".join(LONG[1].split()).lower()
+    text = tokenizer.decode(ids[0], skip_special_tokens=True)
+    # The first GPT knows neither capitals nor where a full stop follows a word at once.
+    assert (LONG[1] if architecture != "openai-gpt" else LONG[1].lower()) == text.replace(" ,", ",").replace(" .", ".")
