@@ -214,7 +214,8 @@ def wikitext(seed: int, folder: str) -> Scores:
 def bare_wikitext(seed: int, folder: str) -> Scores:
     """The Trainer of transformers alone: the same size, seed and passes, on texts run together into blocks.
 
-    Its steps are fewer and fuller, as its blocks hold texts of several documents. The perplexity is measured on the documents one by one, as `eval_model` measures it.
+    Its steps are fewer and fuller, as its blocks hold texts of several documents. The perplexity is measured on the
+    documents one by one, as `eval_model` measures it.
     """
     import torch
     from datasets import Dataset
