@@ -19,7 +19,7 @@ EXPORTED = {"ClassificationModel", "MultiLabelClassificationModel", "NERModel", 
 def test_an_exported_model_answers_like_the_one_it_was_made_from(trained: Trained, tmp_path: Path) -> None:
     case, model = trained.case, trained.model
     if case.class_name not in EXPORTED:
-        with pytest.raises(CheckpointError, match="cannot be exported to ONNX"):
+        with pytest.raises(CheckpointError, match=r"cannot (be exported|export this text-image model) to ONNX"):
             model.convert_to_onnx(tmp_path / "onnx")
         return
     folder = model.convert_to_onnx(tmp_path / "onnx")
