@@ -23,7 +23,7 @@ from easytx.core import loading
 from easytx.errors import ArgumentError, CheckpointError
 
 # A small residual network (He et al. 2016, "Deep Residual Learning for Image Recognition") with one block a stage:
-# of those that were tried on small drawings it alone learnt their shapes from a few thousand images.
+# in 300 steps it learnt the shapes of small drawings, of which a ConvNeXt of the same size knew the colours only.
 NEW_ENCODER: Mapping[str, Any] = {
     "model_type": "resnet",
     "embedding_size": 32,
