@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,18 +45,6 @@ class RepresentationModel(BaseModel):
         "Train a RetrievalModel for vectors to search with, or a ClassificationModel where there are labels; "
         "the folder of either's encoder opens here."
     )
-
-    def __init__(
-        self,
-        model_type: str | None = None,
-        model_name: str | Path | None = None,
-        args: Mapping[str, Any] | ModelArgs | None = None,
-        use_cuda: bool | None = None,
-        cuda_device: int = -1,
-        **kwargs: Any,
-    ) -> None:
-        """See `CheckpointedModel`."""
-        super().__init__(model_type, model_name, args=args, use_cuda=use_cuda, cuda_device=cuda_device, **kwargs)
 
     def encode_sentences(
         self,

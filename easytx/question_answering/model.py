@@ -53,18 +53,6 @@ class QuestionAnsweringModel(BaseModel):
     )
     predict_options: ClassVar[tuple[str, ...]] = ("n_best_size",)
 
-    def __init__(
-        self,
-        model_type: str | None = None,
-        model_name: str | Path | None = None,
-        args: Mapping[str, Any] | ModelArgs | None = None,
-        use_cuda: bool | None = None,
-        cuda_device: int = -1,
-        **kwargs: Any,
-    ) -> None:
-        """See `CheckpointedModel`."""
-        super().__init__(model_type, model_name, args=args, use_cuda=use_cuda, cuda_device=cuda_device, **kwargs)
-
     @override
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
         if isinstance(rows, pd.DataFrame):
