@@ -79,11 +79,11 @@ class SmallerBatches:
         """
         while len(batch):
             part = batch if self.budget is None else batch[: max(self.budget // self.lengths[batch[0]], 1)]
-            _, error = _attempt(functools.partial(work, part))
-            if error is None:
+            failed = _attempt(functools.partial(work, part))
+            if failed is None:
                 batch = batch[len(part) :]
             else:
-                self._halve(part, error)
+                self._halve(part, failed)
                 clear_device_cache(garbage_collection=True)
 
     def tell(self) -> None:
@@ -140,14 +140,14 @@ class RecoveringTrainer(Trainer):
         if not self.accumulated:
             self.random_state = _random_state(self.args.device)
         batches = [*self.accumulated, places]
-        loss, error = _attempt(lambda: self._computed(model, places, inputs))
-        while error is not None:
-            self._halve(max(map(len, batches)), error)
+        loss = _attempt(lambda: self._computed(model, places, inputs))
+        while isinstance(loss, RuntimeError):
+            self._halve(max(map(len, batches)), loss)
             model.zero_grad()
             clear_device_cache(garbage_collection=True)
             _set_random_state(self.args.device, self.random_state)
-            loss, error = _attempt(lambda: [self._computed(model, batch) for batch in batches][-1])
-            if error is None:
+            loss = _attempt(lambda: [self._computed(model, batch) for batch in batches][-1])
+            if not isinstance(loss, RuntimeError):
                 self._tell(max(map(len, batches)))
         self.accumulated = [] if self.accelerator.sync_gradients else batches
         return loss
@@ -161,7 +161,8 @@ class RecoveringTrainer(Trainer):
             for start in range(0, len(places), most):
                 part = places[start : start + most]
                 # A loss is divided by this: each part counts as much as its rows do in the mean over the batch.
-                self.current_gradient_accumulation_steps: float = steps * len(places) / len(part)
+                divisor: Any = steps * len(places) / len(part)
+                self.current_gradient_accumulation_steps = divisor
                 losses.append(super().training_step(model, self._batch(part)))
         finally:
             self.current_gradient_accumulation_steps = steps
@@ -219,16 +220,16 @@ class _PlacedRows:
         return {**self.collate(rows), PLACE: places}
 
 
-def _attempt(work: Callable[[], Result]) -> tuple[Result, None] | tuple[None, RuntimeError]:
+def _attempt(work: Callable[[], Result]) -> Result | RuntimeError:
     """Return what `work` returns, or the error of a memory that did not suffice for it."""
     try:
-        return work(), None
+        return work()
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         # The frames of a traceback hold the tensors that fill the memory.
         error.__context__ = None
-        return None, error.with_traceback(None)
+        return error.with_traceback(None)
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:
