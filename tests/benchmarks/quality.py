@@ -166,6 +166,7 @@ def easy_vqa(seed: int, folder: str) -> Scores:
 
 def bare_stsb(seed: int, folder: str) -> Scores:
     """The Trainer of transformers alone, with the same recipe."""
+    import torch
     from datasets import Dataset
     from scipy.stats import pearsonr, spearmanr
     from transformers import (
@@ -189,8 +190,8 @@ def bare_stsb(seed: int, folder: str) -> Scores:
     model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=1, problem_type="regression")
     settings = TrainingArguments(
         output_dir=folder, num_train_epochs=3, learning_rate=5e-5, per_device_train_batch_size=16, warmup_steps=0.06,
-        per_device_eval_batch_size=64, bf16=True, use_cpu=True, seed=seed, save_strategy="no", report_to=[],
-        disable_tqdm=True, logging_strategy="no",
+        per_device_eval_batch_size=64, bf16=True, use_cpu=not torch.cuda.is_available(), seed=seed,
+        save_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
     )  # fmt: skip
     trainer = Trainer(model, settings, DataCollatorWithPadding(tokenizer), sets[0], sets[1], tokenizer)
     trainer.train()
