@@ -2,7 +2,7 @@
 
     python tests/benchmarks/quality.py                      # every set
     python tests/benchmarks/quality.py mrpc stsb --seeds 0  # some sets, one seed
-    python tests/benchmarks/quality.py stsb --bare          # measure the bare Trainer on stsb as well
+    python tests/benchmarks/quality.py stsb --bare          # measure the bare Trainer on it as well
     python tests/benchmarks/quality.py wikitext --bare      # a new language model; below the unigram perplexity
 
 Reads the folder named by EASYTX_DATA, by default `../shared/data` beside the project. Prints a table and writes
@@ -84,14 +84,20 @@ def sst2(seed: int, folder: str) -> Scores:
     return {"accuracy": result["accuracy"]}
 
 
-def goemotions(seed: int, folder: str) -> Scores:
-    from easytx import MultiLabelClassificationModel
-
+def emotions() -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return 20,000 training rows of GoEmotions, its validation rows, and the names of its labels."""
     train, held_out = frames("goemotions", {})
     train = train.sample(20_000, random_state=0)
     names = (DATA / "goemotions/labels.txt").read_text().split()
     for frame in (train, held_out):
         frame["labels"] = [[int(i in row) for i in range(len(names))] for row in frame["labels"]]
+    return train, held_out, names
+
+
+def goemotions(seed: int, folder: str) -> Scores:
+    from easytx import MultiLabelClassificationModel
+
+    train, held_out, names = emotions()
     args = {**RECIPE, "num_train_epochs": 2, "manual_seed": seed, "threshold": 0.3, "labels_list": names}
     model = MultiLabelClassificationModel("starter", args=args)
     model.train_model(train, output_dir=folder)
@@ -164,11 +170,21 @@ def easy_vqa(seed: int, folder: str) -> Scores:
     return {**scores, "gain": scores["text_and_image"] - scores["text_alone"]}
 
 
-def bare_stsb(seed: int, folder: str) -> Scores:
-    """The Trainer of transformers alone, with the same recipe."""
+def bare_classifier(
+    sets: list[pd.DataFrame], seed: int, folder: str, *, epochs: int, labels: int, problem: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the truth and the logits of the Trainer of transformers alone, with the same recipe.
+
+    Args:
+        sets: Rows to train on and to evaluate on, with our column names.
+        seed: Of the head, the order of rows and dropout.
+        folder: To write in.
+        epochs: Passes over the rows.
+        labels: Outputs of the head.
+        problem: The `problem_type` of the model's configuration.
+    """
     import torch
     from datasets import Dataset
-    from scipy.stats import pearsonr, spearmanr
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -182,21 +198,61 @@ def bare_stsb(seed: int, folder: str) -> Scores:
 
     name = resolve_name("starter")
     tokenizer = AutoTokenizer.from_pretrained(name)
-    sets = []
-    for frame in frames("stsb", {}):
-        encoded = tokenizer(list(frame["sentence1"]), list(frame["sentence2"]), truncation=True, max_length=128)
-        sets.append(Dataset.from_dict({**encoded, "labels": frame["score"].astype("float32").tolist()}))
+    data = []
+    for frame in sets:
+        texts = (frame[column].tolist() for column in ("text", "text_a", "text_b") if column in frame)
+        encoded = tokenizer(*texts, truncation=True, max_length=128)
+        kept = frame["labels"].tolist()
+        given = kept if problem == "single_label_classification" else np.asarray(kept, dtype="float32").tolist()
+        data.append(Dataset.from_dict({**encoded, "labels": given}))
     set_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=1, problem_type="regression")
+    model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=labels, problem_type=problem)
     settings = TrainingArguments(
-        output_dir=folder, num_train_epochs=3, learning_rate=5e-5, per_device_train_batch_size=16, warmup_steps=0.06,
-        per_device_eval_batch_size=64, bf16=True, use_cpu=not torch.cuda.is_available(), seed=seed,
+        output_dir=folder, num_train_epochs=epochs, learning_rate=5e-5, per_device_train_batch_size=16,
+        warmup_steps=0.06, per_device_eval_batch_size=64, bf16=True, use_cpu=not torch.cuda.is_available(), seed=seed,
         save_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
     )  # fmt: skip
-    trainer = Trainer(model, settings, DataCollatorWithPadding(tokenizer), sets[0], sets[1], tokenizer)
+    trainer = Trainer(model, settings, DataCollatorWithPadding(tokenizer), data[0], data[1], tokenizer)
     trainer.train()
-    predicted = np.asarray(trainer.predict(sets[1]).predictions)[:, 0]
-    truth = np.asarray(sets[1]["labels"])
+    return np.asarray(data[1]["labels"]), np.asarray(trainer.predict(data[1]).predictions)
+
+
+def bare_mrpc(seed: int, folder: str) -> Scores:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    sets = frames("mrpc", {"sentence1": "text_a", "sentence2": "text_b", "label": "labels"})
+    problem = "single_label_classification"
+    truth, logits = bare_classifier([*sets], seed, folder, epochs=3, labels=2, problem=problem)
+    predicted = logits.argmax(axis=1)
+    return {"accuracy": float(accuracy_score(truth, predicted)), "f1": float(f1_score(truth, predicted))}
+
+
+def bare_sst2(seed: int, folder: str) -> Scores:
+    sets = frames("sst2_sentences", {"sentence": "text", "label": "labels"})
+    problem = "single_label_classification"
+    truth, logits = bare_classifier([*sets], seed, folder, epochs=2, labels=2, problem=problem)
+    return {"accuracy": float((truth == logits.argmax(axis=1)).mean())}
+
+
+def bare_goemotions(seed: int, folder: str) -> Scores:
+    from sklearn.metrics import f1_score, label_ranking_average_precision_score
+
+    train, held_out, names = emotions()
+    problem = "multi_label_classification"
+    truth, logits = bare_classifier([train, held_out], seed, folder, epochs=2, labels=len(names), problem=problem)
+    chosen = 1 / (1 + np.exp(-logits)) >= 0.3
+    return {
+        "LRAP": float(label_ranking_average_precision_score(truth, logits)),
+        "f1_micro": float(f1_score(truth, chosen, average="micro")),
+    }
+
+
+def bare_stsb(seed: int, folder: str) -> Scores:
+    from scipy.stats import pearsonr, spearmanr
+
+    sets = frames("stsb", {"sentence1": "text_a", "sentence2": "text_b", "score": "labels"})
+    truth, logits = bare_classifier([*sets], seed, folder, epochs=3, labels=1, problem="regression")
+    predicted = logits[:, 0]
     return {"pearson": float(pearsonr(truth, predicted)[0]), "spearman": float(spearmanr(truth, predicted)[0])}
 
 
@@ -505,7 +561,13 @@ SETS: dict[str, Callable[[int, str], Scores]] = {
     "squad_retrieval": squad_retrieval,
 }
 # The Trainer of transformers alone, where it is measured beside ours.
-BARE: dict[str, Callable[[int, str], Scores]] = {"stsb": bare_stsb, "wikitext": bare_wikitext}
+BARE: dict[str, Callable[[int, str], Scores]] = {
+    "mrpc": bare_mrpc,
+    "sst2": bare_sst2,
+    "goemotions": bare_goemotions,
+    "stsb": bare_stsb,
+    "wikitext": bare_wikitext,
+}
 
 
 def measure(name: str, run: Callable[[int, str], Scores], seeds: list[int]) -> list[dict[str, Any]]:
@@ -524,7 +586,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("sets", nargs="*", help=f"some of {', '.join(SETS)}; all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--bare", action="store_true", help="measure the bare Trainer as well, on stsb and wikitext")
+    parser.add_argument("--bare", action="store_true", help=f"measure the bare Trainer as well, on {', '.join(BARE)}")
     parser.add_argument("--out", default="quality.json")
     options = parser.parse_args()
     unknown = set(options.sets) - set(SETS)
