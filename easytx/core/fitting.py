@@ -21,7 +21,7 @@ from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
-from easytx.errors import ArgumentError, NonFiniteLossError
+from easytx.errors import ArgumentError, NonFiniteLossError, OutOfMemoryError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
@@ -146,8 +146,8 @@ class _Run:
             with _frozen(network, self.model):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-                except NonFiniteLossError:
-                    # The weights are spoilt.
+                except (NonFiniteLossError, OutOfMemoryError):
+                    # The weights are spoilt, or those of a training that has to begin again.
                     if before is None:
                         self.model.model = None
                     else:
