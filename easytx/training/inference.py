@@ -15,6 +15,7 @@ from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
+from easytx.training.packing import packed
 from easytx.training.precision import autocast
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def run(
     shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    packing: bool | None = False,
 ) -> Outputs:
     """Run a model over a dataset: like lengths together, each batch within a budget of tokens.
 
@@ -80,6 +82,7 @@ def run(
         shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
         progress: Wraps the batches, given their number.
+        packing: Whether the network's layers run without padding; see `packing.packed`.
     """
     names = [*model_inputs(model, dataset), *batch_columns]
     features = dataset.select_columns(list(dict.fromkeys(names)))
@@ -90,9 +93,11 @@ def run(
     was_training = model.training
     model.eval()
     network = cast_copy(model, device, dtype)
+    # One row has no padding.
+    packing = packing if len(dataset) > 1 else False
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
-        with torch.no_grad(), autocast(device, dtype):
+        with torch.no_grad(), packed(network, packing, device=device, dtype=dtype), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 inputs = {key: value.to(device) for key, value in collator(rows_of(features, batch)).items()}
                 outputs = _forward(network, inputs, loss_function, losses if number < counted else None)
