@@ -41,6 +41,8 @@ _LENGTHS = (5, 33, 1, 18, 64)
 # Passed from a base model to what runs its layers: this call may be packed.
 _MARK = "easytx_packs"
 
+_OWN_WAY = "its layers attend in a way of their own"
+
 
 def packed(
     network: nn.Module,
@@ -77,38 +79,48 @@ class _Use:
 _LOCK = threading.RLock()
 _USES: weakref.WeakKeyDictionary[nn.Module, _Use] = weakref.WeakKeyDictionary()
 
-# network -> (device, precision, whether gradients count) -> why it is not packed, or None
+# base model -> (device, precision, whether gradients count) -> what its trial has shown against packing, or None
 _VERDICTS: weakref.WeakKeyDictionary[nn.Module, dict[object, str | None]] = weakref.WeakKeyDictionary()
+
+# network -> (reason, whether by a warning) of what has been said of it
+_SAID: weakref.WeakKeyDictionary[nn.Module, set[tuple[str, bool]]] = weakref.WeakKeyDictionary()
 
 
 def _packable(
     network: nn.Module, device: torch.device, dtype: torch.dtype | None, *, trains: bool, warns: bool
 ) -> list[tuple[PreTrainedModel, nn.Module]]:
     """Return the base models in a network that can be packed, each with what runs its layers; say which cannot."""
-    key = (device, dtype, trains)
-    found = []
+    parts, found = _parts(network), []
+    if not parts:
+        _say(network, "its embeddings, layers and head do not lie apart", warns=warns)
     with _LOCK:
-        parts = _parts(network)
-        if not parts:
-            _judge(network, key, "its embeddings, layers and head do not lie apart", warns=warns)
         for owner, layers in parts:
-            if owner not in _USES and key not in _VERDICTS.get(owner, {}):
-                _judge(owner, key, _why_not(owner, layers, device, dtype, trains=trains), warns=warns)
-            if owner in _USES or _VERDICTS[owner][key] is None:
+            # While it is in use, its settings are ours.
+            reason = None if owner in _USES else _setting_against(owner, layers, device, dtype or owner.dtype)
+            if reason is None and owner not in _USES:
+                verdicts = _VERDICTS.setdefault(owner, {})
+                key = (device, dtype, trains)
+                if key not in verdicts:
+                    verdicts[key] = _trial(owner, layers, device, dtype, trains=trains)
+                reason = verdicts[key]
+            if reason is None:
                 found.append((owner, layers))
+            else:
+                _say(owner, reason, warns=warns)
     return found
 
 
-def _judge(network: nn.Module, key: object, reason: str | None, *, warns: bool) -> None:
-    """Keep a verdict, and tell of a refusal once."""
-    verdicts = _VERDICTS.setdefault(network, {})
-    if reason is not None and key not in verdicts:
-        message = f"{type(network).__name__} runs with padding, because {reason}."
-        if warns:
-            warn_user(f"packing is True, but {message} Leave packing out to have it where it is possible.")
-        else:
-            logger.info(message)
-    verdicts[key] = reason
+def _say(network: nn.Module, reason: str, *, warns: bool) -> None:
+    """Tell once why a network is not packed."""
+    said = _SAID.setdefault(network, set())
+    if (reason, warns) in said:
+        return
+    said.add((reason, warns))
+    message = f"{type(network).__name__} runs with padding, because {reason}."
+    if warns:
+        warn_user(f"packing is True, but {message} Leave packing out to have it where it is possible.")
+    else:
+        logger.info(message)
 
 
 def _parts(network: nn.Module) -> list[tuple[PreTrainedModel, nn.Module]]:
@@ -192,26 +204,40 @@ def _put_padding_in(_layers: nn.Module, _args: Any, kwargs: dict[str, Any], outp
     if packing is None:
         return None
     if not packing.calls:
-        raise NotPackableError("its layers attend in a way of their own")
+        raise NotPackableError(_OWN_WAY)
     output.last_hidden_state = packing.unpack(output.last_hidden_state)
     return output
 
 
-def _why_not(
-    owner: PreTrainedModel, layers: nn.Module, device: torch.device, dtype: torch.dtype | None, *, trains: bool
-) -> str | None:
-    """Return why a base model cannot be packed, as the end of a sentence; None if it can."""
+def _setting_against(owner: PreTrainedModel, layers: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Return what speaks against packing before a trial, as the end of a sentence."""
     config: Any = owner.config
-    if not varlen.computes(device, dtype or owner.dtype):
-        return f"there is no attention without padding for {describe(device, dtype or owner.dtype)}"
+    if not varlen.computes(device, dtype):
+        return f"there is no attention without padding for {describe(device, dtype)}"
     if not owner._can_set_attn_implementation():
-        return "its layers attend in a way of their own"
+        return _OWN_WAY
     if config._attn_implementation != "sdpa":
         return f"its attn_implementation is '{config._attn_implementation}'"
     if getattr(config, "is_decoder", False):
         return "it is a decoder"
     if getattr(config, "chunk_size_feed_forward", 0):
         return "its config has a chunk_size_feed_forward"
+    if any(_hooks_of_others(module) for module in layers.modules()):
+        return "hooks are registered on its layers"
+    return None
+
+
+def _hooks_of_others(module: nn.Module) -> bool:
+    """Tell whether somebody looks at what passes by in a module, and expects padded batches there."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    # Those of transformers collect hidden states when they are asked for, and then nothing is packed.
+    return not all(getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
+
+
+def _trial(
+    owner: PreTrainedModel, layers: nn.Module, device: torch.device, dtype: torch.dtype | None, *, trains: bool
+) -> str | None:
+    """Return what rows made up for it show against packing a base model, as the end of a sentence."""
     trained = owner.training
     owner.eval()
     try:
@@ -251,7 +277,7 @@ def _difference(owner: PreTrainedModel, layers: nn.Module, device: torch.device)
             handle.remove()
     calls = packings[0].calls if packings and packings[0] is not None else 0
     if calls < getattr(owner.config, "num_hidden_layers", 1):
-        return "its layers attend in a way of their own"
+        return _OWN_WAY
     if not torch.equal(together[2:], disturbed[2:]) or not torch.equal(together[0], disturbed[0]):
         return "a row would have a part in another"
     found = {"states": (together[mask], single, TOLERANCE)}

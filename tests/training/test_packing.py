@@ -148,17 +148,25 @@ def test_other_architectures_keep_their_padding_and_say_so_once(architecture: st
 
 @pytest.mark.usefixtures("calls")
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("change", "reason"),
     [
-        ({"chunk_size_feed_forward": 1}, "its config has a chunk_size_feed_forward"),
-        ({"is_decoder": True}, "it is a decoder"),
-        ({"attn_implementation": "eager"}, "its attn_implementation is 'eager'"),
+        (
+            lambda network: setattr(network.config, "chunk_size_feed_forward", 1),
+            "its config has a chunk_size_feed_forw",
+        ),
+        (lambda network: setattr(network.config, "is_decoder", True), "it is a decoder"),
+        (lambda network: network.set_attn_implementation("eager"), "its attn_implementation is 'eager'"),
+        (
+            lambda network: network.bert.encoder.layer[0].register_forward_hook(lambda *_given: None),
+            "hooks are registered on its layers",
+        ),
     ],
 )
-def test_settings_that_need_padding(changes: dict[str, Any], reason: str) -> None:
-    network = _network("bert", **{k: v for k, v in changes.items() if k != "attn_implementation"})
-    if "attn_implementation" in changes:
-        network.set_attn_implementation("eager")
+def test_settings_that_need_padding(change: Callable[[Any], object], reason: str) -> None:
+    network = _network("bert")
+    with _packed(network):
+        assert network.config._attn_implementation == varlen.NAME
+    change(network)
     with pytest.warns(UserWarning, match=f"BertModel runs with padding, because {reason}"), _packed(network):
         assert network.config._attn_implementation != varlen.NAME
 
