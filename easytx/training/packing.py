@@ -191,6 +191,9 @@ def _take_padding_out(layers: nn.Module, args: Any, kwargs: dict[str, Any]) -> t
     if not given.pop(_MARK, False):
         return None
     states, mask = given["hidden_states"], given.get("attention_mask")
+    # Old versions of transformers say where the tokens go in a cache, though there is none.
+    if given.get("past_key_values") is None:
+        given.pop("cache_position", None)
     more = [value for name, value in given.items() if name not in ("hidden_states", "attention_mask")]
     # Layers that want more than states and mask get the batch as it is.
     if mask is None or mask.shape != states.shape[:2] or not all(value is None or value is False for value in more):

@@ -97,14 +97,13 @@ def together(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def states_and_gradients(model: Any, run: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the states of all tokens, and the gradients of all weights of the layers, one behind the other."""
+    """Return the states of all tokens, and the gradients of all weights, one behind the other."""
     model.zero_grad()
     with autocast():
         states = run(model, *made_up(model)).float()
     chance = torch.Generator().manual_seed(1)
     (states * torch.randn(states.shape, generator=chance).to(states)).sum().backward()
-    # Keys have no bias that counts: the softmax takes it out, and leaves rounding.
-    found = [p.grad.flatten() for n, p in model.named_parameters() if p.grad is not None and "key.bias" not in n]
+    found = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
     return states.detach(), torch.cat(found)
 
 
@@ -254,7 +253,7 @@ def contestants(model: Any, kind: str, rows: int, steps: int) -> Iterator[Contes
     lengths = lengths_of(kind, rows * steps)
     for order, batches in orders(lengths, rows).items():
         yield from twice(model, f"train {order}", train, lengths, batches)
-    lengths = lengths_of(kind, 20000)
+    lengths = lengths_of(kind, 10000)
     yield from twice(model, "predict sorted", predict, lengths, token_budget_batches(lengths, 65536))
     yield from twice(model, "predict random", predict, lengths, orders(lengths, 512)["random"])
 
