@@ -171,6 +171,27 @@ def test_settings_that_need_padding(change: Callable[[Any], object], reason: str
         assert network.config._attn_implementation != varlen.NAME
 
 
+@pytest.mark.usefixtures("calls")
+def test_attention_in_one_direction_is_not_packed() -> None:
+    network = _network("bert")
+    network.bert.encoder.layer[1].attention.self.is_causal = True
+    with pytest.warns(UserWarning, match="because BertSelfAttention attends with is_causal"), _packed(network):
+        assert network.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    "mask", [None, torch.ones(2, 1, 6, 6, dtype=torch.bool).tril()], ids=["none", "one of its own"]
+)
+def test_calls_with_other_masks_are_as_ever(mask: torch.Tensor | None, calls: list[Any]) -> None:
+    network, ids = _network("bert"), torch.arange(5, 17).view(2, 6)
+    with torch.no_grad():
+        wanted = network(input_ids=ids, attention_mask=mask).logits
+        with _packed(network):
+            calls.clear()
+            assert torch.equal(network(input_ids=ids, attention_mask=mask).logits, wanted)
+    assert not calls
+
+
 def _leaky(query: Any, key: Any, value: Any, packing: Packing, dropout: float, scale: Any) -> torch.Tensor:
     all_one = Packing(packing.tokens, packing.offsets[[0, -1]], packing.shape)
     return varlen.plain(query, key, value, all_one, dropout, scale)
