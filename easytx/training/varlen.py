@@ -71,8 +71,8 @@ def flash(
     scale: float | None,
 ) -> torch.Tensor:
     """Attend with the FlashAttention kernels that torch brings for CUDA, in bf16 or fp16."""
-    # What torch's varlen_attn and its attention over nested tensors call as well. The first has no dropout, and the
-    # second makes three nested tensors a call, which takes longer than the attention of a short batch.
+    # What torch's varlen_attn and its attention over nested tensors call as well. The first leaves no dropout, and the
+    # second would wrap queries, keys and values anew in each layer.
     longest = packing.shape[1]
     attended: torch.Tensor = torch.ops.aten._flash_attention_forward(
         query,
