@@ -92,7 +92,7 @@ def _packable(
     """Return the base models in a network that can be packed, each with what runs its layers; say which cannot."""
     parts, found = _parts(network), []
     if not parts:
-        _say(network, "its embeddings, layers and head do not lie apart", warns=warns)
+        _say(network, "its layers take padded batches only", warns=warns)
     with _LOCK:
         for owner, layers in parts:
             # While it is in use, its settings are ours.

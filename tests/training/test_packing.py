@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 LENGTHS = [9, 3, 12, 1]
 MASK = torch.arange(12) < torch.tensor(LENGTHS)[:, None]
 OWN_WAY = "its layers attend in a way of their own"
-NOT_APART = "its embeddings, layers and head do not lie apart"
+PADDED_ONLY = "its layers take padded batches only"
 
 
 @pytest.fixture
@@ -126,11 +126,11 @@ def test_any_mask_is_packed(mask: list[list[int]], calls: list[Any]) -> None:
     ("architecture", "who", "reason"),
     [
         ("mpnet", "MPNetModel", OWN_WAY),
-        ("deberta-v2", "DebertaV2ForTokenClassification", NOT_APART),
-        ("longformer", "LongformerForTokenClassification", NOT_APART),
-        ("modernbert", "ModernBertForTokenClassification", NOT_APART),
-        ("gpt2", "GPT2ForTokenClassification", NOT_APART),
-        ("t5", "T5ForTokenClassification", NOT_APART),
+        ("deberta-v2", "DebertaV2ForTokenClassification", PADDED_ONLY),
+        ("longformer", "LongformerForTokenClassification", PADDED_ONLY),
+        ("modernbert", "ModernBertForTokenClassification", PADDED_ONLY),
+        ("gpt2", "GPT2ForTokenClassification", PADDED_ONLY),
+        ("t5", "T5ForTokenClassification", PADDED_ONLY),
     ],
 )
 def test_other_architectures_keep_their_padding_and_say_so_once(architecture: str, who: str, reason: str) -> None:
