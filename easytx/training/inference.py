@@ -15,7 +15,6 @@ from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
-from easytx.training.packing import packed
 from easytx.training.precision import autocast
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def run(
         progress: Wraps the batches, given their number.
         packing: Whether the network's layers run without padding; see `packing.packed`.
     """
+    from easytx.training.packing import packed
+
     names = [*model_inputs(model, dataset), *batch_columns]
     features = dataset.select_columns(list(dict.fromkeys(names)))
     batches = token_budget_batches(lengths_of(dataset), token_budget)
