@@ -13,7 +13,7 @@ import inspect
 import logging
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,13 +136,13 @@ def _parts(network: nn.Module) -> list[tuple[PreTrainedModel, nn.Module]]:
 
 
 def _names(module: nn.Module) -> tuple[str, ...]:
-    return _names_of(type(module))
+    """Return the names of what a module's forward takes."""
+    return _parameters(type(module).forward)
 
 
 @functools.cache
-def _names_of(kind: type[nn.Module]) -> tuple[str, ...]:
-    """Return the names of what a module's forward takes."""
-    return tuple(inspect.signature(kind.forward).parameters)[1:]
+def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(forward).parameters)[1:]
 
 
 @contextmanager

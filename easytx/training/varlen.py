@@ -155,9 +155,8 @@ def _attention(
     if wanted or attention_mask is not None or key.shape != query.shape:
         raise NotPackableError(f"{type(module).__name__} attends with {', '.join(wanted) or 'a mask of its own'}")
     packing.calls += 1
-    kernel = KERNELS[query.device.type]
-    parts = (part.transpose(1, 2).squeeze(0) for part in (query, key, value))
-    return kernel(*parts, packing, dropout, scaling).unsqueeze(0), None
+    query, key, value = (part.transpose(1, 2).squeeze(0) for part in (query, key, value))
+    return KERNELS[query.device.type](query, key, value, packing, dropout, scaling).unsqueeze(0), None
 
 
 def _mask(*_given: Any, attention_mask: torch.Tensor | None = None, **_more: Any) -> torch.Tensor | None:
