@@ -59,7 +59,7 @@ class Packing:
         """Return states of shape (1, all tokens, width) as (rows, tokens, width), with zeros at the padding."""
         rows, tokens = self.shape
         empty = packed.new_zeros(rows * tokens, packed.shape[-1])
-        return empty.index_copy(0, self.tokens, packed[0]).unflatten(0, (rows, tokens))
+        return empty.index_copy(0, self.tokens, packed[0]).view(rows, tokens, -1)
 
 
 def flash(
