@@ -109,6 +109,11 @@ class ModelArgs(ArgsObject):
         help="Smaller batches where memory is short.",
         no_effect="batches that do not fit into memory are always made smaller",
     )
+    packing: bool | None = arg(
+        default=None,
+        help="Run the layers without padding, one row behind the other: None where CUDA can, False never, True with a "
+        "warning where it cannot be.",
+    )
     thread_count: int | None = arg(default=None, help="Threads for torch on a CPU; None leaves torch's choice.", low=1)
     trainer_kwargs: dict[str, Any] = arg(default={}, help="Further fields of transformers.TrainingArguments.")
 

@@ -63,6 +63,7 @@ def run(
     shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    packing: bool | None = False,
 ) -> Outputs:
     """Run a model over a dataset: like lengths together, each batch within a budget of tokens.
 
@@ -81,10 +82,13 @@ def run(
         shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
         progress: Wraps the batches, given their number.
+        packing: Whether the network's layers run without padding; see `packing.packed`.
 
     Raises:
         OutOfMemoryError: If a single row does not fit into the memory; batches that do not fit are made smaller.
     """
+    from easytx.training.packing import packed
+
     names = [*model_inputs(model, dataset), *batch_columns]
     features = dataset.select_columns(list(dict.fromkeys(names)))
     lengths = lengths_of(dataset)
@@ -107,9 +111,11 @@ def run(
     was_training = model.training
     model.eval()
     network = cast_copy(model, device, dtype)
+    # One row has no padding.
+    packing = packing if len(dataset) > 1 else False
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
-        with torch.no_grad(), autocast(device, dtype):
+        with torch.no_grad(), packed(network, packing, device=device, dtype=dtype), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 smaller.compute(batch, functools.partial(compute, counts=number < counted))
     finally:
