@@ -13,6 +13,7 @@ import torch
 
 from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
+from easytx.training.compiling import compiled
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
@@ -61,6 +62,7 @@ def run(
     batch_columns: tuple[str, ...] = (),
     shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
+    compiles: bool = False,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
 ) -> Outputs:
     """Run a model over a dataset: like lengths together, each batch within a budget of tokens.
@@ -79,6 +81,7 @@ def run(
         batch_columns: Columns that the collator reads besides those that the model takes.
         shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
+        compiles: Whether the model is run by compiled code.
         progress: Wraps the batches, given their number.
     """
     names = [*model_inputs(model, dataset), *batch_columns]
@@ -89,7 +92,8 @@ def run(
     losses = _RunningLoss(shifts_labels, loss_function)
     was_training = model.training
     model.eval()
-    network = cast_copy(model, device, dtype)
+    copy = cast_copy(model, device, dtype)
+    network = compiled(copy) if compiles else copy
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
         with torch.no_grad(), autocast(device, dtype):
@@ -136,7 +140,7 @@ class _RunningLoss:
 
 
 def _forward(
-    model: torch.nn.Module,
+    model: Callable[..., Any],
     inputs: dict[str, torch.Tensor],
     loss_function: LossFunction | None,
     losses: _RunningLoss | None,

@@ -14,6 +14,7 @@ from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
 from easytx.training.batching import LengthGroupedSampler
 from easytx.training.checkpoints import rotate, seal, unseal
+from easytx.training.compiling import compiled
 from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
@@ -36,6 +37,7 @@ class EasyTrainer(Trainer):
         weights_in: Returns the weights that are in such a folder, by the names of the model.
         keep: Checkpoints to keep; None keeps all.
         batch_columns: Columns that the collator reads besides those that the model takes.
+        compiles: Whether steps are computed by compiled code.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
         **kwargs: For the Trainer.
     """
@@ -49,6 +51,7 @@ class EasyTrainer(Trainer):
         weights_in: Callable[[Path], Mapping[str, torch.Tensor]] | None = None,
         keep: int | None,
         batch_columns: tuple[str, ...] = (),
+        compiles: bool = False,
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
         **kwargs: Any,
     ) -> None:
@@ -64,6 +67,7 @@ class EasyTrainer(Trainer):
         self.weights_in = weights_in
         self.keep = keep
         self.batch_columns = batch_columns
+        self.compiles = compiles
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
         self.at_start: dict[str, torch.Tensor] | None = None
@@ -124,11 +128,14 @@ class EasyTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        # A single row left over is not worth a graph of its own.
+        left_over = len(next(iter(inputs.values()))) == 1 < self._train_batch_size
+        network = compiled(model) if self.compiles and not left_over else model
         if self.loss_function is None:
-            outputs = model(**inputs)
+            outputs = network(**inputs)
             loss = outputs["loss"]
         else:
-            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+            outputs = network(**{name: value for name, value in inputs.items() if name != "labels"})
             loss = self.loss_function(outputs["logits"], inputs["labels"])
         if not torch.isfinite(loss):
             step = f"{self.state.global_step + 1} of {self.state.max_steps}"
