@@ -105,7 +105,7 @@ class ModelArgs(ArgsObject):
     gradient_checkpointing: bool = arg(default=False, help="Recompute activations in the backward pass to save memory.")
     torch_compile: bool = arg(
         default=False,
-        help="Run training steps and predictions by code that torch.compile makes; not int8, ONNX or written texts.",
+        help="Run training steps and predictions by code that torch.compile makes; not for ONNX or written texts.",
     )
     auto_find_batch_size: bool = arg(
         default=False, help="Shrink the batch when it does not fit into the device's memory."

@@ -74,6 +74,12 @@ class QuantizeResult(NamedTuple):
     metric: str
     drop: float
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per score, with the columns before and after."""
+        import pandas as pd
+
+        return pd.DataFrame({"before": self.before, "after": self.after})
+
 
 class _Eval(NamedTuple):
     result: dict[str, Any]

@@ -108,7 +108,7 @@ def run_network(
             device=model.device,
             dtype=None if in_int8 else model.precision(),
             token_budget=budget or token_budget(model.args, model.device.type),
-            compiles=model.args.torch_compile and not (in_int8 or model.args.onnx),
+            compiles=model.args.torch_compile and not model.args.onnx,
             progress=progress_bar(len(dataset), show=show),
             **options,
         )

@@ -82,7 +82,7 @@ def dynamically_quantised(network: nn.Module) -> nn.Module:
     Raises:
         UnsupportedError: If this torch has no fast product of int8 matrices.
     """
-    return kept_copy(network, torch.qint8, lambda: _quantised(network))
+    return kept_copy(network, "int8", lambda: _quantised(network))
 
 
 @torch.no_grad()

@@ -52,6 +52,7 @@ def test_int8_weights_that_cost_little_are_switched_on_and_saved(
     assert result.metric == "eval_loss"
     assert set(result.before) == set(result.after) >= {"eval_loss", "accuracy", "mcc"}
     assert result.drop == pytest.approx(result.after["eval_loss"] / result.before["eval_loss"] - 1)
+    assert result.to_frame().loc["eval_loss"].tolist() == [result.before["eval_loss"], result.after["eval_loss"]]
     assert result.before["eval_loss"] != result.after["eval_loss"] == made.eval_model(ROWS).result["eval_loss"]
     assert 0 < np.abs(_logits(made) - before).max() < 0.1
     saved = made.save_model(tmp_path / "int8")
