@@ -38,7 +38,7 @@ def compiled(network: nn.Module) -> Callable[..., Any]:
     """
     calls = _CALLS.setdefault(network, {})
     if network.training not in calls:
-        bare = getattr(network, "module", network)
+        bare: Any = getattr(network, "module", network)
         calls[network.training] = _call_of(type(bare), str(getattr(bare, "config", "")), network.training, BACKEND)
     return functools.partial(calls[network.training], network)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,6 +39,9 @@ class Int8Linear(nn.Module):
         bias: Of shape (outputs,), or None; shared, not copied.
     """
 
+    scale: torch.Tensor
+    weight: torch.Tensor
+
     def __init__(self, weight: torch.Tensor, bias: nn.Parameter | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
@@ -57,9 +61,8 @@ class Int8Linear(nn.Module):
         for some, output in blocks:
             scale = some.abs().amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
             # int8 x int8 -> int32
-            output.copy_(torch._int_mm((some / scale).round_().to(torch.int8), self.weight)).mul_(self.scale).mul_(
-                scale
-            )
+            product = torch._int_mm((some / scale).round_().to(torch.int8), self.weight)
+            output.copy_(product).mul_(self.scale).mul_(scale)
             if self.bias is not None:
                 output.add_(self.bias)
         return outputs.view(*inputs.shape[:-1], self.out_features)
@@ -122,7 +125,7 @@ def _with_int8_layers(network: nn.Module) -> nn.Module:
     return network
 
 
-def _layer(module: nn.Module) -> Int8Linear | None:
+def _layer(module: Any) -> Int8Linear | None:
     """Return what takes the place of a layer, or None where it stays; children of nn.Linear may compute otherwise."""
     if type(module) not in (nn.Linear, Conv1D):
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import convert_to_fp32
 from torch import nn
 from transformers import Trainer, set_seed
 
@@ -128,9 +129,7 @@ class EasyTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        # A single row left over is not worth a graph of its own.
-        left_over = len(next(iter(inputs.values()))) == 1 < self._train_batch_size
-        network = compiled(model) if self.compiles and not left_over else model
+        network = self._compiled(model, inputs) if self.compiles else model
         if self.loss_function is None:
             outputs = network(**inputs)
             loss = outputs["loss"]
@@ -141,6 +140,21 @@ class EasyTrainer(Trainer):
             step = f"{self.state.global_step + 1} of {self.state.max_steps}"
             raise NonFiniteLossError(f"The loss became {loss.item()} at step {step}. {_ADVICE}")
         return (loss, outputs) if return_outputs else loss
+
+    def _compiled(self, model: nn.Module, inputs: Mapping[str, Any]) -> Callable[..., Any]:
+        bare: Any = self.accelerator.unwrap_model(model)
+        if vars(bare).pop("_original_forward", None) is not None:
+            # Mixed precision wraps the forward anew for each training, and each wrapper would have a graph of its own.
+            vars(bare).pop("forward")
+        # A single row left over is not worth a graph of its own.
+        left_over = len(next(iter(inputs.values()))) == 1 < self._train_batch_size
+        network = model if left_over else compiled(model)
+
+        def call(**given: Any) -> Any:
+            with self.accelerator.autocast():
+                return convert_to_fp32(network(**given))
+
+        return call
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         if self.evaluation is None:
