@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--parts", default="predict,train")
+    parser.add_argument("--parts", default="predict,int8,train")
     parser.add_argument("--batches", default="8,32")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
@@ -102,10 +102,11 @@ def main() -> None:
         }
 
     parts: dict[str, dict[str, Callable[[], Run]]] = {}
-    if "predict" in options.parts:
-        made = models()
-        parts[f"predict, {len(pairs)} pairs"] = {name: predicting(model, pairs) for name, model in made.items()}
-        parts["predict, one pair"] = {name: predicting(model, pairs[:1]) for name, model in made.items()}
+    for kind, args in (("predict", {}), ("int8", {"dynamic_quantize": True})):
+        if kind in options.parts:
+            made = models(**args)
+            for rows, what in ((pairs, f"{len(pairs)} pairs"), (pairs[:1], "one pair")):
+                parts[f"{kind}, {what}"] = {name: predicting(model, rows) for name, model in made.items()}
     if "train" in options.parts:
         for batch in map(int, options.batches.split(",")):
             made = models(train_batch_size=batch)
