@@ -39,15 +39,17 @@ def compiled(network: nn.Module) -> Callable[..., Any]:
     calls = _CALLS.setdefault(network, {})
     if network.training not in calls:
         bare: Any = getattr(network, "module", network)
-        calls[network.training] = _call_of(type(bare), str(getattr(bare, "config", "")), network.training, BACKEND)
+        calls[network.training] = _call_of(
+            type(bare).__name__, str(getattr(bare, "config", "")), network.training, BACKEND
+        )
     return functools.partial(calls[network.training], network)
 
 
 @functools.lru_cache(maxsize=64)
-def _call_of(kind: type, config: str, training: bool, backend: Any) -> Callable[..., Any]:
+def _call_of(name: str, config: str, training: bool, backend: Any) -> Callable[..., Any]:
     # torch keeps graphs, a few at most, under the code object of the function. One that networks of all kinds share
     # would soon be full.
-    code = _forward.__code__.replace(co_name=f"{kind.__name__}_{hash((config, training)):x}")
+    code = _forward.__code__.replace(co_name=f"{name}_{hash((config, training)):x}")
     forward = torch.compile(types.FunctionType(code, globals()), dynamic=True, backend=backend)
 
     def call(network: nn.Module, **inputs: Any) -> Any:
