@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,13 @@ from easytx.errors import ArgumentError
 
 if TYPE_CHECKING:
     from easytx.core.checkpointed import CheckpointedModel
+
+
+def at_terminal() -> bool:
+    """Tell whether somebody can type: not in a notebook, and not where the input is no terminal."""
+    shell = sys.modules.get("IPython")
+    in_notebook = shell is not None and hasattr(shell.get_ipython(), "kernel")
+    return not in_notebook and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 def chat_prompts(

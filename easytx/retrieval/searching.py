@@ -16,13 +16,14 @@ from easytx.config.model_args import ModelArgs
 from easytx.core.running import run_network
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
-from easytx.metrics.ranking import CUTS
 from easytx.retrieval import data as rules
 from easytx.retrieval.args import RetrievalArgs
+from easytx.retrieval.collection import read_collection
 from easytx.retrieval.index import PassageIndex, surprise
 from easytx.retrieval.losses import scale_of
 from easytx.retrieval.passages import as_passages, read_passages, titles_and_texts, together, write_passages
-from easytx.retrieval.results import Found
+from easytx.retrieval.relevance import cuts_of, places_of, relevant_docs, right_of_queries, texts_beside
+from easytx.retrieval.results import Found, Truth
 from easytx.retrieval.towers import CONTEXT, QUERY, TwoTowers
 from easytx.training.inference import Outputs
 
@@ -111,6 +112,25 @@ class Searcher(TwoTowers):
         return self._embedded(as_passages(passages, name="passages", args=self.args))
 
     @override
+    def prepared(
+        self,
+        rows: Any,
+        *,
+        name: str,
+        split: str,
+        renames: Mapping[str, str],
+        options: Mapping[str, Any] | None = None,
+    ) -> TaskData:
+        kind = self.args["data_format"]
+        if isinstance(rows, (str, Path)) and split != "predict" and kind != "st":
+            read = read_collection(rows, kind, split, name=name)
+            rows = read.pairs() if split == "train" else read.best_pairs()
+            options = {**({} if split == "train" else read.searched()), **(options or {})}
+        if split == "eval":
+            cuts_of(options or {})
+        return super().prepared(rows, name=name, split=split, renames=renames, options=options)
+
+    @override
     def outputs(self, data: TaskData, *, show: bool) -> Outputs:
         return self._run(QUERY, data.dataset, show=show and not self.args.silent)
 
@@ -167,25 +187,51 @@ class Searcher(TwoTowers):
 
     def found_for_labelled(self, queries: np.ndarray, data: TaskData) -> Found:
         """Return what is found for queries among the passages of all of them, and how well."""
-        args, frame = self.args, data.frame
+        args, frame, options = self.args, data.frame, data.options
         gold = rules.gold_passages(frame, name=data.name)
-        parts = [gold]
-        if args["hard_negatives_in_eval"]:
-            known = rules.hard_negatives(frame, args.merged({"hard_negatives": True}), name=data.name)
-            parts.append(pd.DataFrame({"passages": [text for texts in known for text in texts]}, dtype=object))
-        if data.options.get("additional_passages") is not None:
-            parts.append(as_passages(data.options["additional_passages"], name="additional_passages", args=args))
-        passages = together([part for part in parts if len(part)])
+        judged = relevant_docs(options.get("relevant_docs"), len(frame))
+        passages = self._searched_for(frame, gold, judged, options, name=data.name)
         # What is cut of them was said when the rows were read.
         index = PassageIndex(self._embedded(passages, warns=False), kind=args["faiss_index_type"], device=self.device)
-        number = max(*CUTS, data.options.get("retrieve_n_docs") or args["retrieve_n_docs"])
+        cuts = cuts_of(options)
+        number = max(*cuts, options.get("retrieve_n_docs") or args["retrieve_n_docs"])
         scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
         place = _places(passages)
         own = np.array([place[key] for key in _keys(gold)])
+        right = places_of(
+            [
+                {**shared, **more}
+                for shared, more in zip(
+                    right_of_queries(frame["query_text"].tolist(), _keys(gold)), judged, strict=True
+                )
+            ],
+            place,
+        )
         lost = [
             surprise(queries, index.vectors, which, scale_of(args), device=self.device) for which in (own, places[:, 0])
         ]
-        return Found(passages, index.vectors, places, scores, own, lost[0], np.exp(-lost[1]))
+        truth = Truth(right, lost[0], np.exp(-lost[1]), level=args["relevance_level"], cuts=cuts)
+        return Found(passages, index.vectors, places, scores, truth)
+
+    def _searched_for(
+        self,
+        frame: pd.DataFrame,
+        gold: pd.DataFrame,
+        judged: Sequence[Mapping[Any, float]],
+        options: Mapping[str, Any],
+        *,
+        name: str,
+    ) -> pd.DataFrame:
+        """Return the passages that labelled rows are searched among, each once: other ones first, which have ids."""
+        args, parts = self.args, [gold]
+        if options.get("additional_passages") is not None:
+            parts.insert(0, as_passages(options["additional_passages"], name="additional_passages", args=args))
+        if args["hard_negatives_in_eval"]:
+            known = rules.hard_negatives(frame, args.merged({"hard_negatives": True}), name=name)
+            parts.append(pd.DataFrame({"passages": [text for texts in known for text in texts]}, dtype=object))
+        passages = together([part for part in parts if len(part)])
+        more = texts_beside(judged, passages)
+        return together([passages, more]) if len(more) else passages
 
     def _index_of(self, passages: pd.DataFrame) -> PassageIndex:
         """Return an index of passages, kept until others are searched or the model is trained."""

@@ -6,6 +6,7 @@ import builtins
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,9 @@ def test_a_prompt_is_asked_for_at_a_terminal_only(checkpoint: str, monkeypatch: 
     monkeypatch.setattr(builtins, "input", lambda _: PROMPTS[2])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     assert model.generate() == model.generate(PROMPTS[2])
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None)))
+    with pytest.raises(ArgumentError, match="generate needs a prompt, and there is no terminal to ask at"):
+        model.generate()
 
 
 def test_a_trained_language_model_opens_here(checkpoint: str, warned: Callable[..., Any]) -> None:
