@@ -54,8 +54,8 @@ class Samples:
                 "images": given.get("images_label", args["images_label"]),
             },
             image_path=options.get("image_path"),
-            image_suffix=given.get("image_type_extension", args["image_type_extension"]),
-            sample_suffix=given.get("data_type_extension", args["data_type_extension"]),
+            image_suffix=_dotted(given.get("image_type_extension", args["image_type_extension"])),
+            sample_suffix=_dotted(given.get("data_type_extension", args["data_type_extension"])),
             files=options.get("files_list"),
         )
 
@@ -91,7 +91,10 @@ class Samples:
         folder = _folder(data) or Path() if self.image_path is None else Path(self.image_path)
 
         def full(value: Any) -> Any:
-            return str(folder / f"{value}{self.image_suffix}") if isinstance(value, (str, Path)) else value
+            if not isinstance(value, (str, Path)):
+                return value
+            there = str(value).endswith(self.image_suffix)
+            return str(folder / (str(value) if there else f"{value}{self.image_suffix}"))
 
         return frame.assign(images=[full(value) for value in frame["images"]])
 
@@ -113,7 +116,9 @@ class Samples:
                 f"{name} is the folder '{folder}', which lacks {counted(len(absent), 'file')} of files_list: "
                 f"{absent[:5]}."
             )
-        return pd.DataFrame([_sample(path, name) for path in paths])
+        # An image that is not named is called like its sample.
+        unnamed = [{self.labels["images"]: path.name.removesuffix(suffix)} for path in paths]
+        return pd.DataFrame([{**own, **_sample(path, name)} for own, path in zip(unnamed, paths, strict=True)])
 
     def _listed(self, name: str) -> list[str]:
         files: Any = self.files
@@ -125,6 +130,11 @@ class Samples:
         if not isinstance(files, (list, tuple)) or not files:
             raise DataError(f"files_list must name files of the folder {name}, as a list or in a JSON file.")
         return [str(file) for file in files]
+
+
+def _dotted(suffix: str) -> str:
+    """Return the end of a file's name with the dot that it begins with, whether it was given or not."""
+    return suffix if not suffix or "." in suffix else f".{suffix}"
 
 
 def _folder(data: Any) -> Path | None:

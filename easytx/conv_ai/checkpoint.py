@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
 from easytx.conv_ai import choosing
+from easytx.conv_ai.reading import bundled
 from easytx.conv_ai.rendering import ChatFormat
 from easytx.core import loading
 from easytx.core.generative_model import GenerativeModel
@@ -102,3 +103,18 @@ class ChatCheckpoint(GenerativeModel):
         own = self.model.generation_config.eos_token_id
         ends = {*([] if own is None else own if isinstance(own, list) else [own]), *self.chat.end[-1:]}
         return {**options, "eos_token_id": sorted(ends)}
+
+    @override
+    def eval_model(
+        self,
+        eval_data: Any = None,
+        output_dir: str | Path | None = None,
+        verbose: bool = True,
+        silent: bool = False,
+        wandb_log: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Score the model on conversations; see `BaseModel.eval_model`. Without any, on those that come with easytx."""
+        if eval_data is None and not {"eval_df", "eval_file"} & {*kwargs}:
+            eval_data = bundled()
+        return super().eval_model(eval_data, output_dir, verbose, silent, wandb_log, **kwargs)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from easytx.config.warn import warn_user
+from easytx.data import samples
 from easytx.data.checks import counted, rows, texts_of
 from easytx.data.frames import Columns, read_file
 from easytx.errors import DataError
@@ -74,6 +76,14 @@ def as_turns(
         ]
     columns = {key: pd.Series(values, index=frame.index, dtype=_dtype(key)) for key, values in found.items()}
     return frame.assign(**columns)
+
+
+def bundled() -> pd.DataFrame:
+    """Return conversations to evaluate where none were given, and warn that these are they."""
+    warn_user(
+        "eval_model was given no data, and scores the evaluation part of the sample 'chats', which comes with easytx."
+    )
+    return samples.load("chats")[1]
 
 
 def _dtype(column: str) -> Any:

@@ -53,7 +53,12 @@ class Searcher(TwoTowers):
         query_encoder_name: str | Path | None = None,
         context_encoder_tokenizer: str | None = None,
         query_encoder_tokenizer: str | None = None,
+        reranking_model_name: Any = None,
         prediction_passages: Any = None,
+        teacher_model_name: Any = None,
+        teacher_tokenizer_name: Any = None,
+        autoencoder_model: Any = None,
+        clustering_model: Any = None,
         args: Mapping[str, Any] | ModelArgs | None = None,
         use_cuda: bool | None = None,
         cuda_device: int = -1,
@@ -68,7 +73,12 @@ class Searcher(TwoTowers):
             query_encoder_name: The checkpoint of the query encoder.
             context_encoder_tokenizer: A tokenizer other than that encoder's own.
             query_encoder_tokenizer: The same for queries.
+            reranking_model_name: Refused: `ClassificationModel.rerank` ranks passages again.
             prediction_passages: What `predict` searches: texts, a frame with a column `passages`, or the path of one.
+            teacher_model_name: Refused: a teacher's scores come with the rows, in the column `teacher_scores`.
+            teacher_tokenizer_name: Refused likewise.
+            autoencoder_model: Refused: vectors are as long as the encoder makes them.
+            clustering_model: Refused: batches are made of rows of like lengths.
             args: Arguments as a dict or `RetrievalArgs`.
             use_cuda: As for `CheckpointedModel`.
             cuda_device: As for `CheckpointedModel`.
@@ -78,8 +88,15 @@ class Searcher(TwoTowers):
             ArgumentError: For unknown arguments and methods that there are not.
             DataError: If something is wrong with the passages.
         """
-        for name, instead in _ELSEWHERE.items():
-            if kwargs.pop(name, None) is not None:
+        elsewhere = (
+            reranking_model_name,
+            teacher_model_name,
+            teacher_tokenizer_name,
+            autoencoder_model,
+            clustering_model,
+        )
+        for (name, instead), given in zip(_ELSEWHERE.items(), elsewhere, strict=True):
+            if given is not None:
                 raise ArgumentError(f"RetrievalModel cannot use '{name}': {instead}.")
         super().__init__(
             model_type,
