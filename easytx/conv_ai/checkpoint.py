@@ -14,7 +14,7 @@ from easytx.conv_ai.reading import bundled
 from easytx.conv_ai.rendering import ChatFormat
 from easytx.core import loading
 from easytx.core.generative_model import GenerativeModel
-from easytx.errors import CheckpointError
+from easytx.core.prompting import check_writes
 
 _END = "</s>"
 
@@ -60,13 +60,10 @@ class ChatCheckpoint(GenerativeModel):
     @override
     def load_config(self, model_type: str | None) -> Any:
         config = super().load_config(model_type)
-        reads_only = loading.has_head("AutoModelForMaskedLM", config) and not getattr(config, "is_decoder", False)
-        if reads_only and not config.is_encoder_decoder:
-            raise CheckpointError(
-                f"'{self._name}' is a {config.model_type} model, which reads texts but writes none. "
-                f"{type(self).__name__} needs a causal language model, such as gpt2, or a seq2seq one, such as "
-                "blenderbot."
-            )
+        needs = (
+            f"{type(self).__name__} needs a causal language model, such as gpt2, or a seq2seq one, such as blenderbot."
+        )
+        check_writes(config, self._name, needs=needs)
         config.choice_head = choosing.has_choices(config)
         return config
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.generative_model import GenerativeModel, TextAnswers
-from easytx.core.prompting import at_terminal, prompt_rows, text_prompts
+from easytx.core.prompting import at_terminal, check_writes, prompt_rows, text_prompts
 from easytx.core.results import TextPrediction
 from easytx.data.checks import texts_of
 from easytx.data.frames import Columns
@@ -83,6 +83,8 @@ class LanguageGenerationModel(GenerativeModel):
         else:
             name = loading.resolve_name(args["config_name"])
             config = loading.load_config(name, options=self._options, changes=args.config)
+        needs = f"{type(self).__name__} needs a causal language model, such as gpt2."
+        check_writes(config, self._name, needs=needs)
         if args["xlm_language"]:
             numbers = getattr(config, "lang2id", None) or {}
             if args["xlm_language"] not in numbers:

@@ -1,0 +1,120 @@
+"""Models for long texts and of many languages, and GPT-2 as a decoder: trained, saved, opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    LEDConfig,
+    M2M100Config,
+    MBart50Tokenizer,
+    MBartConfig,
+    NllbTokenizer,
+)
+
+import easytx
+from easytx import Seq2SeqModel
+from easytx.testing import tiny_tokenizer
+
+from .conftest import ARGS, rows
+
+SIZE: dict[str, Any] = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+    "init_std": 0.1,
+}
+LETTERS = "abcdefghijklmnopqrstuvwxyz▁"
+
+
+def _nllb() -> Any:
+    vocabulary = {token: place for place, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *LETTERS])}
+    return NllbTokenizer(vocab=vocabulary, model_max_length=128)
+
+
+def _mbart50() -> Any:
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *LETTERS]
+    return MBart50Tokenizer(vocab=[(token, -1.0) for token in tokens], model_max_length=128)
+
+
+MODELS: dict[str, tuple[Callable[[], Any], Callable[..., Any], dict[str, Any]]] = {
+    "led": (lambda: tiny_tokenizer("bart"), LEDConfig, {"attention_window": 8, "decoder_start_token_id": 2}),
+    "mbart50": (_mbart50, MBartConfig, {"decoder_start_token_id": 2}),
+    "nllb": (_nllb, M2M100Config, {"decoder_start_token_id": 2}),
+}
+
+
+def _checkpoint(folder: Path, name: str) -> Path:
+    make, kind, more = MODELS[name]
+    tokenizer = make()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = AutoModelForSeq2SeqLM.from_config(kind(vocab_size=len(tokenizer), **SIZE, **more))
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "languages"),
+    [
+        ("led", {}),
+        ("mbart50", {"src_lang": "de_DE", "tgt_lang": "fr_XX"}),
+        ("nllb", {"src_lang": "deu_Latn", "tgt_lang": "fra_Latn"}),
+    ],
+)
+def test_it_is_trained_saved_and_opened_again(name: str, languages: dict[str, str], tmp_path: Path) -> None:
+    folder = _checkpoint(tmp_path / name, name)
+    args = {
+        **ARGS,
+        **languages,
+        "no_save": False,
+        "overwrite_output_dir": True,
+        "num_train_epochs": 2,
+        "max_seq_length": 120,
+    }
+    model = Seq2SeqModel(encoder_decoder_type=name, encoder_decoder_name=folder, args=args)
+    before = model.eval_model(rows(8))["eval_loss"]
+    model.train_model(rows(8))
+    assert model.eval_model(rows(8))["eval_loss"] < before
+    texts = [*rows(3)["input_text"], "a"]
+    written = model.predict(texts)
+    for again in (easytx.load("outputs"), Seq2SeqModel(encoder_decoder_type=name, encoder_decoder_name="outputs")):
+        assert again.predict(texts) == written
+    if languages:
+        mark = model.tokenizer.convert_tokens_to_ids(languages["tgt_lang"])
+        assert mark in model.generation_options(labelled=False).values()
+        assert AutoTokenizer.from_pretrained("outputs").src_lang == languages["src_lang"]
+
+
+@pytest.mark.parametrize("architecture", ["blenderbot", "blenderbot-small"])
+def test_a_model_of_conversations_is_one_of_texts_too(architecture: str, model: Callable[..., Seq2SeqModel]) -> None:
+    made = model(architecture, num_train_epochs=2)
+    frame = rows(6)
+    data = made.prepared(frame, name="train_df", split="train", renames={})
+    batch = made.collator()([{name: data.dataset[0][name] for name in ("input_ids", "attention_mask", "labels")}])
+    with torch.no_grad():
+        expected = made.model(**{name: value for name, value in batch.items() if name != "decoder_input_ids"}).logits
+        torch.testing.assert_close(made.model(**{**batch, "labels": None}).logits, expected)
+    before = made.eval_model(frame, output_dir="scores")["eval_loss"]
+    made.train_model(frame)
+    assert made.eval_model(frame, output_dir="scores")["eval_loss"] < before
+
+
+def test_gpt2_writes_what_an_encoder_has_read(model: Callable[..., Seq2SeqModel]) -> None:
+    pair = model("bert", "gpt2", no_save=False, overwrite_output_dir=True, num_train_epochs=12, max_seq_length=64)
+    before = pair.eval_model(rows(6))["eval_loss"]
+    pair.train_model(rows(6))
+    assert pair.eval_model(rows(6))["eval_loss"] < before - 1
+    again = Seq2SeqModel("bert", encoder_decoder_name="outputs", args={"silent": True})
+    assert again.predict(list(rows(6)["input_text"])) == pair.predict(list(rows(6)["input_text"]))
