@@ -146,6 +146,7 @@ class RetrievalArgs(ModelArgs):
     rerank_batch_size: int = arg(default=256, help="Pairs per batch.", no_effect=_RERANKED)
     reranking_config: dict[str, Any] = arg(default={}, help="Configuration.", no_effect=_RERANKED)
     save_clustering_idx: bool = arg(default=False, help="Save clusters.", no_effect=_REFUSED)
+    use_hf_datasets: bool = arg(default=True, help="Use datasets.", no_effect="datasets is always used")
     teacher_type: str = arg(default="colbert", help="Kind of teacher.", no_effect="teacher_scores come with the rows")
     use_pooler_output: bool = arg(
         default=False, help="The pooler's vector.", no_effect="that of DPR is the first token's, pooling='cls'"
