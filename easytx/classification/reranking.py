@@ -10,6 +10,7 @@ import pandas as pd
 from typing_extensions import override
 
 from easytx.core.labelled import LabelledModel
+from easytx.core.results import Restorable
 from easytx.data.checks import rows
 from easytx.errors import ArgumentError, DataError, UnsupportedError
 from easytx.metrics.ranking import ranking_scores
@@ -27,7 +28,7 @@ class _Ranking(NamedTuple):
     order: list[np.ndarray]
 
 
-class Reranked(_Ranking):
+class Reranked(Restorable, _Ranking):
     """What `rerank` returns: `passages, scores, order`, each with one entry per query, best passage first.
 
     `order` says at which place of the given list each passage stood.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from easytx.core.results import Restorable
 from easytx.data.prepared import TaskData
 from easytx.metrics.ranking import mrr_at_k, ranking_scores, recall_at_k, relevance_of, top_k_accuracy
 
@@ -96,7 +97,7 @@ class _Prediction(NamedTuple):
     doc_dicts: list[dict[str, list[Any]]]
 
 
-class RetrievalPrediction(_Prediction):
+class RetrievalPrediction(Restorable, _Prediction):
     """What `predict` returns: `passages, doc_ids, doc_vectors, doc_dicts`, each with one entry per query, best first.
 
     Attributes:
@@ -153,7 +154,7 @@ class _Evaluation(NamedTuple):
     relevance_list: np.ndarray
 
 
-class RetrievalEvaluation(_Evaluation):
+class RetrievalEvaluation(Restorable, _Evaluation):
     """What `eval_model` returns: the scores, what was found, and the scores of each query.
 
     Attributes:
@@ -180,6 +181,10 @@ class RetrievalEvaluation(_Evaluation):
         ranks = pd.Series(relevance.argmax(axis=1) + 1, dtype="Int64").where(pd.Series(relevance.any(axis=1)))
         self.frame = found.frame(data).assign(rank=ranks.array)
         return self
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return an entry of the tuple, or the score of a name, for scripts that expect a dict of scores."""
+        return self.result[key] if isinstance(key, str) else super().__getitem__(key)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per query, in order and under its index; its rank is missing where none was found."""

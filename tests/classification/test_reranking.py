@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_passages_are_ordered_by_the_odds_of_the_second_class(make: Make) -> Non
         assert places.tolist() == np.argsort(-odds).tolist()
         assert texts == [given[place] for place in places]
         np.testing.assert_allclose(values, odds[places], rtol=1e-4, atol=1e-5)
+    assert pickle.loads(pickle.dumps(found)).passages == passages
     frame = found.to_frame()
     assert frame["query_text"].tolist() == [QUERIES[0]] * 3 + [QUERIES[1]] * 2
     assert frame["rank"].tolist() == [1, 2, 3, 1, 2]

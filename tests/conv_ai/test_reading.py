@@ -112,6 +112,10 @@ def test_nothing_of_the_callers_changes(chats: list[dict[str, Any]]) -> None:
             [{"history": ["Hi"], "reply": "a"}, {"history": [3], "reply": "a"}],
             "train_df has something else than a list of texts in 1 row of the column 'history': row 1.",
         ),
+        (
+            [{"history": ["Hi", "\ud83c"], "reply": "a"}],
+            "train_df has half characters (lone surrogates) in 1 row of the column 'history': row 0.",
+        ),
         ([{"history": "Hi", "reply": None}], "train_df has no text in 1 row of the column 'reply': row 0."),
         (
             [{"history": "Hi", "candidates": []}],

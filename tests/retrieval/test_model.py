@@ -161,6 +161,7 @@ def test_evaluation_knows_the_rank_of_each_passage(make: Make, rows: pd.DataFram
     similarities = model.encode_queries(QUERIES) @ model.encode_passages(PASSAGES).T
     ranks = [int((row > row[place]).sum()) + 1 for place, row in enumerate(similarities)]
     assert evaluation.to_frame()["rank"].tolist() == ranks
+    assert evaluation["mrr_at_10"] == evaluation[0]["mrr_at_10"] == evaluation.result["mrr_at_10"]
     assert evaluation.result["mrr_at_10"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
     assert evaluation.result["top_2_accuracy"] == pytest.approx(np.mean([rank <= 2 for rank in ranks]))
     assert evaluation.mrr_each_query_dict["mrr_at_10"].tolist() == pytest.approx([1 / rank for rank in ranks])
