@@ -111,6 +111,8 @@ class CheckpointedModel:
             }
         )
         self.tokenizer: Any = self.load_tokenizer()
+        if getattr(self.text_config, "pad_token_id", None) is None:
+            self.text_config.pad_token_id = self.tokenizer.pad_token_id
         self.labels: LabelMap | None = None
         self.results: dict[str, Any] = {}
         self.trained = False
@@ -178,7 +180,7 @@ class CheckpointedModel:
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
         if args.special_tokens_list:
             tokenizer.add_tokens(list(args.special_tokens_list), special_tokens=True)
-        return loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer
+        return loading.with_padding(loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer)
 
     def load_network(self) -> Any:
         """Return the model with its weights, in float32, on the CPU; `self.config` is its configuration."""

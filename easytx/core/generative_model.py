@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from easytx.config.generation import GenerationOptions, GenerativeArgs, generation_kwargs
 from easytx.config.model_args import ModelArgs
-from easytx.core import loading
 from easytx.core.base_model import BaseModel
 from easytx.core.calls import Metric, custom_scores
 from easytx.core.results import Scores, TextPrediction
@@ -67,10 +66,6 @@ class GenerativeModel(BaseModel):
 
     args_class: ClassVar[type[ModelArgs]] = GenerativeArgs
     target_column: ClassVar[str] = "target_text"
-
-    @override
-    def load_tokenizer(self) -> Any:
-        return loading.with_padding(super().load_tokenizer())
 
     # The steps
 
