@@ -246,8 +246,31 @@ class CheckpointedModel:
         safe = not loading.overflows_in_fp16(self.config)
         return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
-    def save_model(self, output_dir: str | Path | None = None, results: Mapping[str, Any] | None = None) -> Path:
-        """Write the model folder: weights, configuration, tokenizer, arguments and a card."""
+    def save_model(
+        self,
+        output_dir: str | Path | None = None,
+        optimizer: Any = None,
+        scheduler: Any = None,
+        model: Any = None,
+        results: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the model folder: weights, configuration, tokenizer, arguments and a card.
+
+        Args:
+            output_dir: Where; instead of `args.output_dir`.
+            optimizer: Not written: a training goes on from its checkpoints, which hold theirs.
+            scheduler: Likewise.
+            model: The network, as scripts of old name it; that of this object in any case.
+            results: Scores for the card; by default those of the last evaluation.
+
+        Raises:
+            ArgumentError: If `model` is another network.
+        """
+        if model is not None and getattr(model, "module", model) is not self.model:
+            raise ArgumentError(
+                "save_model writes the network of this object, but was given another one as model. Set its attribute "
+                "`model` to that one first."
+            )
         return saving.save_model(
             Path(output_dir or self.args.output_dir),
             self.write_network,
