@@ -316,14 +316,20 @@ def overflows_in_fp16(config: Any) -> bool:
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:
     """Return how many tokens the model can read at once, or None where there is no bound."""
+    limit = positions(config)
+    return None if limit is None else int(min(limit, tokenizer.model_max_length))
+
+
+def positions(config: Any, *, written: bool = False) -> int | None:
+    """Return for how many tokens a model has places, in what it reads or writes, or None where there is no bound."""
     if config.model_type in _RELATIVE_POSITIONS:
         return None
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None:
-        return None
-    if config.model_type in _OFFSET_POSITIONS:
+    # LED reads more than it writes, and names the two apart.
+    apart = f"max_{'decoder' if written else 'encoder'}_position_embeddings"
+    limit: int | None = getattr(config, apart, None) or getattr(config, "max_position_embeddings", None)
+    if limit is not None and config.model_type in _OFFSET_POSITIONS:
         limit -= (config.pad_token_id or 0) + 1
-    return int(min(limit, tokenizer.model_max_length))
+    return limit
 
 
 def check_max_length(

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from easytx.core.loading import check_max_length
+from easytx.core.loading import check_max_length, positions
 from easytx.data.checks import warn_about_truncation
 from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, with_column
+from easytx.errors import ArgumentError
 from easytx.seq2seq.networks import reader, writer
 
 
@@ -20,12 +21,24 @@ def most_tokens(args: Any, config: Any, tokenizers: tuple[Any, Any]) -> tuple[in
     Raises:
         ArgumentError: If the model cannot read or write as many.
     """
-    most = (args.max_seq_length, args["max_target_length"] or args.max_seq_length)
-    names = ("max_seq_length", "max_target_length" if args["max_target_length"] else "max_seq_length")
-    parts = (reader(config), writer(config))
-    for part, tokenizer, length, what in zip(parts, tokenizers, most, names, strict=True):
-        check_max_length(length, part, tokenizer, str(args.model_name), what=what)
-    return most
+    limit, own = positions(writer(config), written=True), tokenizers[1].model_max_length
+    asked = args["max_target_length"]
+    # Not told how long targets are, a model that writes less than it reads writes what it can.
+    apart = hasattr(config, "max_decoder_position_embeddings")
+    target = asked or (min(args.max_seq_length, limit or own) if apart else args.max_seq_length)
+    check_max_length(args.max_seq_length, reader(config), tokenizers[0], str(args.model_name))
+    if limit is not None:
+        _check_written("max_target_length" if asked else "max_seq_length", target, min(limit, own), args)
+        new = "max_new_tokens" if args["max_new_tokens"] else "max_length"
+        _check_written(new, args[new], limit, args)
+    return args.max_seq_length, target
+
+
+def _check_written(what: str, length: int, limit: int, args: Any) -> None:
+    if length > limit:
+        raise ArgumentError(
+            f"{what} is {length}, but '{args.model_name}' writes at most {limit} tokens. Set {what}={limit} or less."
+        )
 
 
 def encode_texts(
