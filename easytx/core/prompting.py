@@ -43,6 +43,18 @@ def check_writes(config: Any, name: str, *, needs: str) -> None:
         raise CheckpointError(f"'{name}' is {kind} model, which reads texts but writes none. {needs}")
 
 
+def check_written(what: str, length: int, limit: int, name: str) -> None:
+    """Raise if texts would be longer than the model can write; `what` is the argument that says how long.
+
+    Raises:
+        ArgumentError: With the longest length possible.
+    """
+    if length > limit:
+        raise ArgumentError(
+            f"{what} is {length}, but '{name}' writes at most {limit} tokens. Set {what}={limit} or less."
+        )
+
+
 def chat_prompts(
     tokenizer: Any, texts: Sequence[str], *, user_role: str, system_role: str, system_prompt: str
 ) -> list[list[int]]:

@@ -9,9 +9,9 @@ import pyarrow as pa
 from datasets import Dataset
 
 from easytx.core.loading import check_max_length, positions
+from easytx.core.prompting import check_written
 from easytx.data.checks import warn_about_truncation
 from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, with_column
-from easytx.errors import ArgumentError
 from easytx.seq2seq.networks import reader, writer
 
 
@@ -28,17 +28,9 @@ def most_tokens(args: Any, config: Any, tokenizers: tuple[Any, Any]) -> tuple[in
     target = asked or (min(args.max_seq_length, limit or own) if apart else args.max_seq_length)
     check_max_length(args.max_seq_length, reader(config), tokenizers[0], str(args.model_name))
     if limit is not None:
-        _check_written("max_target_length" if asked else "max_seq_length", target, min(limit, own), args)
-        new = "max_new_tokens" if args["max_new_tokens"] else "max_length"
-        _check_written(new, args[new], limit, args)
+        what = "max_target_length" if asked else "max_seq_length"
+        check_written(what, target, min(limit, own), str(args.model_name))
     return args.max_seq_length, target
-
-
-def _check_written(what: str, length: int, limit: int, args: Any) -> None:
-    if length > limit:
-        raise ArgumentError(
-            f"{what} is {length}, but '{args.model_name}' writes at most {limit} tokens. Set {what}={limit} or less."
-        )
 
 
 def encode_texts(

@@ -196,6 +196,13 @@ def test_without_data_it_evaluates_on_the_conversations_that_come_along(talker: 
     assert result == model.eval_model(easytx.samples.load("chats")[1])
 
 
+def test_no_more_is_replied_than_a_model_can_write(talker: Callable[..., ConvAIModel]) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"^max_new_tokens is 513, but '.*' writes at most 512 tokens\. Set max_new_t"
+    ):
+        talker("blenderbot", max_new_tokens=513).interact_single("Hi")
+
+
 def test_a_model_that_only_reads_is_refused(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path / "bert", "bert")
     with pytest.raises(CheckpointError, match="is a bert model, which reads texts but writes none"):
