@@ -126,7 +126,7 @@ class RetrievalModel(Searcher):
             queries: Texts; or rows with `query_text` and `gold_passage`, which then is never a negative.
             passage_dataset: The passages to search; None for those of `predict`.
             retrieve_n_docs: How many a query gets; None for `n_hard_negatives`.
-            output_dir: Where to write them as `hard_negatives.tsv`; None writes nothing.
+            output_dir: Where to write them as `hard_negatives.tsv`; instead of `args.output_dir`.
         """
         number = retrieve_n_docs or self.args["n_hard_negatives"]
         rows = self.read(queries, name="queries", split="predict", renames={})
@@ -135,6 +135,6 @@ class RetrievalModel(Searcher):
         options = {"prediction_passages": passage_dataset, "retrieve_n_docs": number + more}
         answers, data = self.answered(rows, options)
         frame = with_negatives(data.frame, answers.texts(), number)
-        if output_dir is not None:
-            write_negatives(frame, output_dir)
+        if output_dir is not None or not self.args.no_save:
+            write_negatives(frame, output_dir or self.args.output_dir)
         return frame

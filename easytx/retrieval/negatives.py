@@ -26,7 +26,7 @@ def with_negatives(queries: pd.DataFrame, found: Sequence[Sequence[str]], number
     rows = [[text for text in texts if text not in own][:number] for texts, own in zip(found, right, strict=True)]
     short = sum(len(row) < number for row in rows)
     if short:
-        warn_user(f"{counted(short, 'query')} of {len(rows)} got fewer than {counted(number, 'hard negative')}.")
+        warn_user(f"Of {len(rows)} queries {short} got fewer than {counted(number, 'hard negative')}.")
     names = ["hard_negative", *(f"hard_negative_{place}" for place in range(2, number + 1))]
     columns = {
         name: pd.Series([row[place] if place < len(row) else None for row in rows], dtype=object).array

@@ -119,6 +119,22 @@ class Searcher(TwoTowers):
         """The passages that `predict` searches: those given, or else those of the trainings."""
         return self.seen_passages if self.given_passages is None else self.given_passages
 
+    @override
+    def predict(
+        self, to_predict: Any, prediction_passages: Any = None, retrieve_n_docs: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Return what is found for each query; see `BaseModel.predict`.
+
+        Args:
+            to_predict: Queries.
+            prediction_passages: What is searched in this call; by default what the constructor was given, or else the
+                passages of the trainings.
+            retrieve_n_docs: How many passages to find; instead of `args.retrieve_n_docs`.
+            **kwargs: `passages_only=True` for the texts alone, `doc_ids_only=True` for ids and similarities.
+        """
+        searched = {"prediction_passages": prediction_passages, "retrieve_n_docs": retrieve_n_docs}
+        return super().predict(to_predict, **searched, **kwargs)
+
     def encode_queries(self, queries: Any) -> np.ndarray:
         """Return the vectors of queries, of shape (queries, width)."""
         data = self.prepared(queries, name="queries", split="predict", renames={})

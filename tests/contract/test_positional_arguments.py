@@ -60,6 +60,8 @@ ORDERS = {
         "query_encoder_tokenizer reranking_model_name prediction_passages teacher_model_name teacher_tokenizer_name "
         "autoencoder_model clustering_model args use_cuda cuda_device",
         "train_model": "_ output_dir show_running_loss args _",
+        "predict": "to_predict prediction_passages retrieve_n_docs",
+        "build_hard_negatives": "queries passage_dataset retrieve_n_docs",
     },
 }
 METHODS = [(place, method, order) for place, methods in ORDERS.items() for method, order in methods.items()]

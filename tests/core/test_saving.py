@@ -103,6 +103,9 @@ def test_only_the_arguments_can_be_saved(checkpoint: Path, tmp_path: Path) -> No
 def test_a_folder_that_is_not_empty_is_written_to_only_if_allowed(tmp_path: Path) -> None:
     check_output_dir(tmp_path / "new", overwrite=False)
     check_output_dir(tmp_path, overwrite=False)
+    # What comes of an evaluation is in nobody's way.
+    write_results(tmp_path, {"mcc": 0.5})
+    check_output_dir(tmp_path, overwrite=False)
     (tmp_path / "mine.txt").write_text("x")
     check_output_dir(tmp_path, overwrite=True)
     with pytest.raises(OutputDirError) as refused:
