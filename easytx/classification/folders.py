@@ -73,7 +73,9 @@ class Samples:
         if place is not None:
             return self._named(self._read(place, name))
         if self.files is not None:
-            raise DataError(f"files_list names samples of a folder, but {name} is a {type(data).__name__}.")
+            hint = " Give output_dir by its name." if isinstance(self.files, (str, Path)) else ""
+            kind = type(data).__name__
+            raise DataError(f"files_list names samples of a folder, but {name} is a {kind}.{hint}")
         if isinstance(data, Mapping):
             sizes = {key: len(values) for key, values in data.items()}
             if len(set(sizes.values())) > 1:

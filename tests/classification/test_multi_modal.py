@@ -352,6 +352,9 @@ def test_folders_and_lists_that_do_not_fit_are_refused(make: Any, folder: Path, 
     assert _refused(lambda: model.predict(_frame(), files_list=["0"])) == (
         "files_list names samples of a folder, but to_predict is a DataFrame."
     )
+    assert _refused(lambda: model.train_model(_frame(), "outputs/")) == (
+        "files_list names samples of a folder, but train_df is a DataFrame. Give output_dir by its name."
+    )
     assert _refused(lambda: model.predict({"text": ["a", "b"], "images": [_picture("red")]})) == (
         "to_predict needs as many texts as images, but its lists have the lengths {'text': 2, 'images': 1}."
     )
