@@ -92,6 +92,9 @@ def test_one_list_of_passages_serves_all_queries(make: Make) -> None:
     [
         (QUERIES, PASSAGES[:1], r"^rerank has 2 queries but 1 lists of passages\. Give one list per query"),
         (QUERIES, [["a"], []], r"^rerank has no passages for the queries in row 1\.$"),
+        ("who?", None, r"^rerank has no passages for the queries in row 0\.$"),
+        ([], ["a"], r"^rerank has no queries\.$"),
+        (_rows().head(0), None, r"^rerank has no queries\.$"),
         (QUERIES, None, r"^rerank has 2 queries but 0 lists of passages\."),
         (_rows().drop(columns="passage"), None, r"^rerank takes a frame with the columns \['query_text', 'passage'\]"),
     ],
