@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from transformers import (
     AutoTokenizer,
     LEDConfig,
     M2M100Config,
+    M2M100Tokenizer,
     MBart50Tokenizer,
     MBartConfig,
     NllbTokenizer,
@@ -22,7 +25,7 @@ from transformers import (
 import easytx
 from easytx import Seq2SeqModel
 from easytx.errors import ArgumentError
-from easytx.testing import tiny_tokenizer
+from easytx.testing import CORPUS, tiny_tokenizer
 
 from .conftest import ARGS, rows
 
@@ -39,18 +42,36 @@ SIZE: dict[str, Any] = {
 LETTERS = "abcdefghijklmnopqrstuvwxyz▁"
 
 
-def _nllb() -> Any:
+def _nllb(folder: Path) -> Any:
     vocabulary = {token: place for place, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *LETTERS])}
     return NllbTokenizer(vocab=vocabulary, model_max_length=128)
 
 
-def _mbart50() -> Any:
+def _mbart50(folder: Path) -> Any:
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *LETTERS]
     return MBart50Tokenizer(vocab=[(token, -1.0) for token in tokens], model_max_length=128)
 
 
-MODELS: dict[str, tuple[Callable[[], Any], Callable[..., Any], dict[str, Any]]] = {
-    "led": (lambda: tiny_tokenizer("bart"), LEDConfig, {"attention_window": 8, "decoder_start_token_id": 2}),
+def _m2m100(folder: Path) -> Any:
+    sentencepiece: Any = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS), model_writer=model, vocab_size=300, hard_vocab_limit=False, minloglevel=2
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    names = [pieces.id_to_piece(number) for number in range(pieces.get_piece_size())]
+    tokens = dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", *names])
+    folder.mkdir()
+    spm, vocabulary = folder / "spm.model", folder / "vocabulary.json"
+    spm.write_bytes(model.getvalue())
+    vocabulary.write_text(json.dumps({token: place for place, token in enumerate(tokens)}), "utf-8")
+    kind: Any = M2M100Tokenizer
+    return kind(str(vocabulary), str(spm), model_max_length=128)
+
+
+MODELS: dict[str, tuple[Callable[[Path], Any], Callable[..., Any], dict[str, Any]]] = {
+    "led": (lambda folder: tiny_tokenizer("bart"), LEDConfig, {"attention_window": 8, "decoder_start_token_id": 2}),
+    "m2m100": (_m2m100, M2M100Config, {"decoder_start_token_id": 2}),
     "mbart50": (_mbart50, MBartConfig, {"decoder_start_token_id": 2}),
     "nllb": (_nllb, M2M100Config, {"decoder_start_token_id": 2}),
 }
@@ -58,10 +79,12 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[..., Any], dict[str, Any]]] 
 
 def _checkpoint(folder: Path, name: str, **changes: Any) -> Path:
     make, kind, more = MODELS[name]
-    tokenizer = make()
+    tokenizer = make(folder.with_name("tokenizer"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = AutoModelForSeq2SeqLM.from_config(kind(vocab_size=len(tokenizer), **{**SIZE, **more, **changes}))
+        # M2M100's marks are beyond what its tokenizer counts.
+        size = len(tokenizer) + 110 * (name == "m2m100")
+        network = AutoModelForSeq2SeqLM.from_config(kind(vocab_size=size, **{**SIZE, **more, **changes}))
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -71,6 +94,7 @@ def _checkpoint(folder: Path, name: str, **changes: Any) -> Path:
     ("name", "languages"),
     [
         ("led", {}),
+        ("m2m100", {"src_lang": "de", "tgt_lang": "fr"}),
         ("mbart50", {"src_lang": "de_DE", "tgt_lang": "fr_XX"}),
         ("nllb", {"src_lang": "deu_Latn", "tgt_lang": "fra_Latn"}),
     ],
@@ -94,9 +118,25 @@ def test_it_is_trained_saved_and_opened_again(name: str, languages: dict[str, st
     for again in (easytx.load("outputs"), Seq2SeqModel(encoder_decoder_type=name, encoder_decoder_name="outputs")):
         assert again.predict(texts) == written
     if languages:
-        mark = model.tokenizer.convert_tokens_to_ids(languages["tgt_lang"])
+        code = languages["tgt_lang"]
+        mark = model.tokenizer.convert_tokens_to_ids(f"__{code}__" if name == "m2m100" else code)
+        assert mark != model.tokenizer.unk_token_id
         assert mark in model.generation_options(labelled=False).values()
+        data = model.prepared(rows(2), name="train_df", split="train", renames={})
+        assert all(mark in labels for labels in data.dataset["labels"])
         assert AutoTokenizer.from_pretrained("outputs").src_lang == languages["src_lang"]
+
+
+@pytest.mark.parametrize(
+    ("name", "some"), [("nllb", "'ace_Arab', 'ace_Latn', 'acm_Arab'"), ("m2m100", "'af', 'am', 'ar'")]
+)
+def test_the_language_to_write_has_to_be_named(name: str, some: str, tmp_path: Path) -> None:
+    folder = _checkpoint(tmp_path / name, name)
+    with pytest.raises(ArgumentError) as refused:
+        Seq2SeqModel(encoder_decoder_type=name, encoder_decoder_name=folder)
+    assert str(refused.value) == (
+        f"The tokenizer marks texts with their language. Set tgt_lang in args, such as {some}."
+    )
 
 
 @pytest.mark.parametrize("architecture", ["blenderbot", "blenderbot-small"])
