@@ -70,7 +70,7 @@ def _m2m100(folder: Path) -> Any:
 
 
 MODELS: dict[str, tuple[Callable[[Path], Any], Callable[..., Any], dict[str, Any]]] = {
-    "led": (lambda folder: tiny_tokenizer("bart"), LEDConfig, {"attention_window": 8, "decoder_start_token_id": 2}),
+    "led": (lambda _: tiny_tokenizer("bart"), LEDConfig, {"attention_window": 8, "decoder_start_token_id": 2}),
     "m2m100": (_m2m100, M2M100Config, {"decoder_start_token_id": 2}),
     "mbart50": (_mbart50, MBartConfig, {"decoder_start_token_id": 2}),
     "nllb": (_nllb, M2M100Config, {"decoder_start_token_id": 2}),
