@@ -126,7 +126,7 @@ class Samples:
         files: Any = self.files
         if isinstance(files, (str, Path)):
             try:
-                files = json.loads(Path(files).read_text("utf-8"))
+                files = json.loads(Path(files).read_text("utf-8-sig"))
             except (OSError, ValueError) as error:
                 raise DataError(f"files_list is the path '{files}', which could not be read: {error}") from error
         if not isinstance(files, (list, tuple)) or not files:
@@ -150,7 +150,7 @@ def _folder(data: Any) -> Path | None:
 
 def _sample(path: Path, name: str) -> dict[str, Any]:
     try:
-        sample = json.loads(path.read_text("utf-8"))
+        sample = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{name} has a sample that is no JSON, '{path}': {error}") from error
     if not isinstance(sample, dict):

@@ -13,7 +13,7 @@ import pandas as pd
 from easytx.config.warn import warn_user
 from easytx.data import samples
 from easytx.data.checks import check_unicode, counted, rows, texts_of
-from easytx.data.frames import Columns, read_file
+from easytx.data.frames import Columns, codec, read_file
 from easytx.errors import DataError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _json(path: Path, name: str, args: ModelArgs) -> Any:
     if not path.is_file():
         raise DataError(f"{name} is the path '{path}', where there is no file.")
     try:
-        return json.loads(path.read_text(args.encoding or "utf-8"))
+        return json.loads(path.read_text(codec(args.encoding)))
     except ValueError as error:
         raise DataError(f"{name} is the path '{path}', which is no JSON file. The cause was: {error}") from error
 

@@ -98,6 +98,6 @@ def cuts_of(options: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"relevant_docs is the path '{path}', which could not be read: {error}") from error

@@ -137,3 +137,8 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "chats.json").write_text("[{", "utf-8")
     with pytest.raises(DataError, match=r"chats\.json', which is no JSON file\. The cause was: "):
         _read(tmp_path / "chats.json")
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "chats.json").write_bytes(b'\xef\xbb\xbf[{"history": "Hi", "reply": "a"}]')
+    assert _read(tmp_path / "chats.json")["history"].tolist() == [["Hi"]]
