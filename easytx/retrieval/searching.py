@@ -159,9 +159,12 @@ class Searcher(TwoTowers):
             read = read_collection(rows, kind, split, name=name)
             rows = read.pairs() if split == "train" else read.best_pairs()
             options = {**({} if split == "train" else read.searched()), **(options or {})}
+        data = super().prepared(rows, name=name, split=split, renames=renames, options=options)
         if split == "eval":
-            cuts_of(options or {})
-        return super().prepared(rows, name=name, split=split, renames=renames, options=options)
+            # What is wrong with them is said before anything is computed.
+            cuts_of(data.options)
+            relevant_docs(data.options.get("relevant_docs"), len(data.frame))
+        return data
 
     @override
     def outputs(self, data: TaskData, *, show: bool) -> Outputs:
@@ -231,15 +234,8 @@ class Searcher(TwoTowers):
         scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
         place = _places(passages)
         own = np.array([place[key] for key in _keys(gold)])
-        right = places_of(
-            [
-                {**shared, **more}
-                for shared, more in zip(
-                    right_of_queries(frame["query_text"].tolist(), _keys(gold)), judged, strict=True
-                )
-            ],
-            place,
-        )
+        shared = right_of_queries(frame["query_text"].tolist(), _keys(gold))
+        right = places_of([{**theirs, **more} for theirs, more in zip(shared, judged, strict=True)], place)
         lost = [
             surprise(queries, index.vectors, which, scale_of(args), device=self.device) for which in (own, places[:, 0])
         ]
