@@ -54,8 +54,8 @@ class Samples:
                 "images": given.get("images_label", args["images_label"]),
             },
             image_path=options.get("image_path"),
-            image_suffix=given.get("image_type_extension", args["image_type_extension"]),
-            sample_suffix=given.get("data_type_extension", args["data_type_extension"]),
+            image_suffix=_dotted(given.get("image_type_extension", args["image_type_extension"])),
+            sample_suffix=_dotted(given.get("data_type_extension", args["data_type_extension"])),
             files=options.get("files_list"),
         )
 
@@ -73,7 +73,9 @@ class Samples:
         if place is not None:
             return self._named(self._read(place, name))
         if self.files is not None:
-            raise DataError(f"files_list names samples of a folder, but {name} is a {type(data).__name__}.")
+            hint = " Give output_dir by its name." if isinstance(self.files, (str, Path)) else ""
+            kind = type(data).__name__
+            raise DataError(f"files_list names samples of a folder, but {name} is a {kind}.{hint}")
         if isinstance(data, Mapping):
             sizes = {key: len(values) for key, values in data.items()}
             if len(set(sizes.values())) > 1:
@@ -91,7 +93,10 @@ class Samples:
         folder = _folder(data) or Path() if self.image_path is None else Path(self.image_path)
 
         def full(value: Any) -> Any:
-            return str(folder / f"{value}{self.image_suffix}") if isinstance(value, (str, Path)) else value
+            if not isinstance(value, (str, Path)):
+                return value
+            there = str(value).endswith(self.image_suffix)
+            return str(folder / (str(value) if there else f"{value}{self.image_suffix}"))
 
         return frame.assign(images=[full(value) for value in frame["images"]])
 
@@ -113,18 +118,25 @@ class Samples:
                 f"{name} is the folder '{folder}', which lacks {counted(len(absent), 'file')} of files_list: "
                 f"{absent[:5]}."
             )
-        return pd.DataFrame([_sample(path, name) for path in paths])
+        # An image that is not named is called like its sample.
+        unnamed = [{self.labels["images"]: path.name.removesuffix(suffix)} for path in paths]
+        return pd.DataFrame([{**own, **_sample(path, name)} for own, path in zip(unnamed, paths, strict=True)])
 
     def _listed(self, name: str) -> list[str]:
         files: Any = self.files
         if isinstance(files, (str, Path)):
             try:
-                files = json.loads(Path(files).read_text("utf-8"))
+                files = json.loads(Path(files).read_text("utf-8-sig"))
             except (OSError, ValueError) as error:
                 raise DataError(f"files_list is the path '{files}', which could not be read: {error}") from error
         if not isinstance(files, (list, tuple)) or not files:
             raise DataError(f"files_list must name files of the folder {name}, as a list or in a JSON file.")
         return [str(file) for file in files]
+
+
+def _dotted(suffix: str) -> str:
+    """Return the end of a file's name with the dot that it begins with, whether it was given or not."""
+    return suffix if not suffix or "." in suffix else f".{suffix}"
 
 
 def _folder(data: Any) -> Path | None:
@@ -138,7 +150,7 @@ def _folder(data: Any) -> Path | None:
 
 def _sample(path: Path, name: str) -> dict[str, Any]:
     try:
-        sample = json.loads(path.read_text("utf-8"))
+        sample = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{name} has a sample that is no JSON, '{path}': {error}") from error
     if not isinstance(sample, dict):

@@ -22,6 +22,7 @@ from easytx.classification.multi_modal_results import MultiModalEvalResult
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.calls import Metric
+from easytx.core.results import TrainResult
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.frames import Columns
 from easytx.data.images import IMAGE, ImageCollator, image_keys, need_pillow, stored_images, with_images
@@ -218,6 +219,76 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
         table = None if self.args["regression"] else self.table(rules.targets_of(data), answers)
         return MultiModalEvalResult(result, self.raw(answers), self.answer_frame(answers, data), table)
 
+    # The methods, with what is said of samples where scripts of old say it
+
+    @override
+    def train_model(  # type: ignore[override]
+        self,
+        train_data: Any = None,
+        files_list: Any = None,
+        image_path: str | Path | None = None,
+        text_label: str | None = None,
+        labels_label: str | None = None,
+        images_label: str | None = None,
+        image_type_extension: str | None = None,
+        data_type_extension: str | None = None,
+        auto_weights: bool = False,
+        output_dir: str | Path | None = None,
+        show_running_loss: bool = True,
+        args: Mapping[str, Any] | ModelArgs | None = None,
+        eval_data: Any = None,
+        verbose: bool = True,
+        **kwargs: Any,
+    ) -> TrainResult:
+        """Train on rows, and save the model; see `BaseModel`.
+
+        Args:
+            train_data: A DataFrame with the columns `text`, `labels` and `images`; a list of dicts, a dict of lists, a
+                path of a table; or a folder of samples, a JSON file each.
+            files_list: The samples of a folder to read: their names, or a JSON file of them.
+            image_path: The folder that image files lie in.
+            text_label: What the texts are called, if not as in `args`.
+            labels_label: The same of the labels.
+            images_label: The same of the images.
+            image_type_extension: What the names of image files lack at their end.
+            data_type_extension: What sample files end in, if not in .json.
+            auto_weights: Weigh labels by how rare they are.
+            output_dir: As for `BaseModel`.
+            show_running_loss: As for `BaseModel`.
+            args: As for `BaseModel`.
+            eval_data: As `train_data`.
+            verbose: As for `BaseModel`.
+            **kwargs: As for `BaseModel`; `eval_files_list=`.
+        """
+        given = (files_list, image_path, text_label, labels_label, images_label, image_type_extension)
+        said = _said(*given, data_type_extension, auto_weights=auto_weights)
+        return super().train_model(
+            train_data, output_dir, show_running_loss, args, eval_data, verbose, **said, **kwargs
+        )
+
+    @override
+    def eval_model(  # type: ignore[override]
+        self,
+        eval_data: Any = None,
+        files_list: Any = None,
+        image_path: str | Path | None = None,
+        text_label: str | None = None,
+        labels_label: str | None = None,
+        images_label: str | None = None,
+        image_type_extension: str | None = None,
+        data_type_extension: str | None = None,
+        output_dir: str | Path | None = None,
+        verbose: bool = True,
+        silent: bool = False,
+        **kwargs: Any,
+    ) -> MultiModalEvalResult:
+        """Score the model on rows with labels; arguments as for `train_model` and `BaseModel.eval_model`."""
+        given = (files_list, image_path, text_label, labels_label, images_label, image_type_extension)
+        found: MultiModalEvalResult = super().eval_model(
+            eval_data, output_dir, verbose, silent, **_said(*given, data_type_extension), **kwargs
+        )
+        return found
+
     @override
     def predict(
         self,
@@ -250,3 +321,9 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
             return list(self.label_weights() or [])
         finally:
             self.weight, self._weights = before, None
+
+
+def _said(files_list: Any, *places: Any, **more: Any) -> dict[str, Any]:
+    """Return what a call says of its samples as keyword arguments; what it is silent about is left out."""
+    given = {"files_list": files_list, **dict(zip(PLACES, places, strict=True)), **more}
+    return {name: value for name, value in given.items() if value is not None}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from easytx.core.results import Restorable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -13,7 +15,7 @@ class _Eval(NamedTuple):
     model_outputs: Any
 
 
-class MultiModalEvalResult(_Eval):
+class MultiModalEvalResult(Restorable, _Eval):
     """What `eval_model` returns: `result, model_outputs`.
 
     Attributes:
@@ -30,10 +32,6 @@ class MultiModalEvalResult(_Eval):
         self = super().__new__(cls, result, model_outputs)
         self.frame, self.table = frame, table
         return self
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what a copy is made from."""
-        return (*self, self.frame, self.table)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per row of the evaluation data, in its order and under its index."""

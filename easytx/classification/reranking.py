@@ -10,6 +10,7 @@ import pandas as pd
 from typing_extensions import override
 
 from easytx.core.labelled import LabelledModel
+from easytx.core.results import Restorable
 from easytx.data.checks import rows
 from easytx.errors import ArgumentError, DataError, UnsupportedError
 from easytx.metrics.ranking import ranking_scores
@@ -27,7 +28,7 @@ class _Ranking(NamedTuple):
     order: list[np.ndarray]
 
 
-class Reranked(_Ranking):
+class Reranked(Restorable, _Ranking):
     """What `rerank` returns: `passages, scores, order`, each with one entry per query, best passage first.
 
     `order` says at which place of the given list each passage stood.
@@ -130,6 +131,8 @@ def pairs_to_rank(queries: Any, passages: Any) -> pd.DataFrame:
     Raises:
         DataError: If queries and passages do not go together.
     """
+    if not len(queries):
+        raise DataError("rerank has no queries.")
     if isinstance(queries, pd.DataFrame):
         missing = [name for name in _PAIR.values() if name not in queries]
         if missing or passages is not None:
@@ -141,7 +144,7 @@ def pairs_to_rank(queries: Any, passages: Any) -> pd.DataFrame:
         numbers = frame.groupby("query_text", sort=False).ngroup()
         return frame.assign(query=numbers, place=frame.groupby("query_text").cumcount())
     if isinstance(queries, str):
-        queries, passages = [queries], [passages]
+        queries, passages = [queries], [[] if passages is None else passages]
     lists = _lists(list(queries), list(passages if passages is not None else []))
     return pd.DataFrame(
         [

@@ -21,7 +21,7 @@ class GenerationOptions(ArgsObject):
     max_length: int = arg(default=20, help="Most tokens of a generated text.", low=1)
     max_new_tokens: int | None = arg(default=None, help="The same; where it is set, max_length is not read.", low=1)
     min_length: int = arg(default=0, help="Fewest tokens of a generated text.", low=0)
-    num_beams: int = arg(default=1, help="Beams of a beam search; 1 for none.", low=1)
+    num_beams: int | None = arg(default=1, help="Beams of a beam search; 1 or None for none.", low=1)
     num_return_sequences: int = arg(default=1, help="Texts per row.", low=1)
     length_penalty: float = arg(default=1.0, help="Beam search: above 0 prefers long texts, below 0 short ones.")
     early_stopping: bool | str = arg(
@@ -93,7 +93,7 @@ def generation_kwargs(args: GenerationOptions) -> dict[str, Any]:
     values: dict[str, Any] = {
         "do_sample": args.do_sample,
         "max_new_tokens": args.max_new_tokens or args.max_length,
-        "num_beams": args.num_beams,
+        "num_beams": args.num_beams or 1,
         "num_return_sequences": args.num_return_sequences,
         "repetition_penalty": args.repetition_penalty,
         "use_cache": args.get("use_cache", True),
@@ -104,7 +104,7 @@ def generation_kwargs(args: GenerationOptions) -> dict[str, Any]:
     if args.do_sample:
         # Left out, top_k would be what the model's own settings or, failing that, transformers says.
         values |= {"temperature": args.temperature, "top_k": args.top_k or 0, "top_p": args.top_p or 1.0}
-    if args.num_beams > 1:
+    if values["num_beams"] > 1:
         values |= {"length_penalty": args.length_penalty, "early_stopping": args.early_stopping}
     if args.no_repeat_ngram_size is not None:
         values["no_repeat_ngram_size"] = args.no_repeat_ngram_size
@@ -114,7 +114,7 @@ def generation_kwargs(args: GenerationOptions) -> dict[str, Any]:
 
 
 def _check_texts_per_row(args: GenerationOptions) -> None:
-    wanted, beams = args.num_return_sequences, args.num_beams
+    wanted, beams = args.num_return_sequences, args.num_beams or 1
     if wanted > 1 and beams == 1 and not args.do_sample:
         raise ArgumentError(
             f"num_return_sequences is {wanted}, but without sampling and beams there is one likeliest text. "

@@ -10,10 +10,11 @@ from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
 from easytx.conv_ai import choosing
+from easytx.conv_ai.reading import bundled
 from easytx.conv_ai.rendering import ChatFormat
 from easytx.core import loading
 from easytx.core.generative_model import GenerativeModel
-from easytx.errors import CheckpointError
+from easytx.core.prompting import check_writes
 
 _END = "</s>"
 
@@ -59,13 +60,10 @@ class ChatCheckpoint(GenerativeModel):
     @override
     def load_config(self, model_type: str | None) -> Any:
         config = super().load_config(model_type)
-        reads_only = loading.has_head("AutoModelForMaskedLM", config) and not getattr(config, "is_decoder", False)
-        if reads_only and not config.is_encoder_decoder:
-            raise CheckpointError(
-                f"'{self._name}' is a {config.model_type} model, which reads texts but writes none. "
-                f"{type(self).__name__} needs a causal language model, such as gpt2, or a seq2seq one, such as "
-                "blenderbot."
-            )
+        needs = (
+            f"{type(self).__name__} needs a causal language model, such as gpt2, or a seq2seq one, such as blenderbot."
+        )
+        check_writes(config, self._name, needs=needs)
         config.choice_head = choosing.has_choices(config)
         return config
 
@@ -102,3 +100,18 @@ class ChatCheckpoint(GenerativeModel):
         own = self.model.generation_config.eos_token_id
         ends = {*([] if own is None else own if isinstance(own, list) else [own]), *self.chat.end[-1:]}
         return {**options, "eos_token_id": sorted(ends)}
+
+    @override
+    def eval_model(
+        self,
+        eval_data: Any = None,
+        output_dir: str | Path | None = None,
+        verbose: bool = True,
+        silent: bool = False,
+        wandb_log: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Score the model on conversations; see `BaseModel.eval_model`. Without any, on those that come with easytx."""
+        if eval_data is None and not {"eval_df", "eval_file"} & {*kwargs}:
+            eval_data = bundled()
+        return super().eval_model(eval_data, output_dir, verbose, silent, wandb_log, **kwargs)

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from easytx.conv_ai.rendering import ChatFormat, Turn
 from easytx.data.tokenise import column
 from easytx.errors import ArgumentError
+from easytx.training.generation import shifted_right
 
 IGNORED = -100
 
@@ -121,18 +122,6 @@ def true_features(dataset: Dataset) -> np.ndarray:
     return np.flatnonzero(np.append(row[1:] != row[:-1], True))
 
 
-def shifted(labels: torch.Tensor, *, first: int, pad: int) -> torch.Tensor:
-    """Return what a decoder is told while it learns labels: the token that starts it, then all of them but the last.
-
-    Args:
-        labels: Of shape (sequences, tokens); -100 for padding.
-        first: The id that starts a decoder.
-        pad: The id to pad with.
-    """
-    starts = torch.full_like(labels[:, :1], first)
-    return torch.cat([starts, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, pad)], dim=1)
-
-
 class Collator:
     """Makes a padded batch of features: one sequence per reply, the features in order.
 
@@ -171,7 +160,7 @@ class Collator:
             batch["candidates"] = torch.tensor([len(feature["replies"]) for feature in features])
             batch["loss_weights"] = torch.tensor(self.weights)
         if self.first is not None:
-            batch["decoder_input_ids"] = shifted(batch["labels"], first=self.first, pad=self.pad)
+            batch["decoder_input_ids"] = shifted_right(batch["labels"], first=self.first, pad=self.pad)
         return batch
 
 

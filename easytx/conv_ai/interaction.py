@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from easytx.core.prompting import at_terminal
 from easytx.errors import ArgumentError
 
 _QUIT = "/quit"
@@ -17,9 +18,7 @@ def check_terminal() -> None:
     Raises:
         ArgumentError: Naming what works there.
     """
-    shell = sys.modules.get("IPython")
-    in_notebook = shell is not None and hasattr(shell.get_ipython(), "kernel")
-    if in_notebook or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+    if not at_terminal():
         raise ArgumentError(
             "interact() needs a terminal to talk at. Here, call "
             "reply, history = model.interact_single(message, history) for each message."

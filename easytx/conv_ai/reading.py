@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from easytx.data.checks import counted, rows, texts_of
-from easytx.data.frames import Columns, read_file
+from easytx.config.warn import warn_user
+from easytx.data import samples
+from easytx.data.checks import check_unicode, counted, rows, texts_of
+from easytx.data.frames import Columns, codec, read_file
 from easytx.errors import DataError
 
 if TYPE_CHECKING:
@@ -76,6 +78,14 @@ def as_turns(
     return frame.assign(**columns)
 
 
+def bundled() -> pd.DataFrame:
+    """Return conversations to evaluate where none were given, and warn that these are they."""
+    warn_user(
+        "eval_model was given no data, and scores the evaluation part of the sample 'chats', which comes with easytx."
+    )
+    return samples.load("chats")[1]
+
+
 def _dtype(column: str) -> Any:
     return "str" if column == "reply" else object
 
@@ -114,7 +124,7 @@ def _json(path: Path, name: str, args: ModelArgs) -> Any:
     if not path.is_file():
         raise DataError(f"{name} is the path '{path}', where there is no file.")
     try:
-        return json.loads(path.read_text(args.encoding or "utf-8"))
+        return json.loads(path.read_text(codec(args.encoding)))
     except ValueError as error:
         raise DataError(f"{name} is the path '{path}', which is no JSON file. The cause was: {error}") from error
 
@@ -153,6 +163,7 @@ def _lists(frame: pd.DataFrame, column: str, name: str) -> list[list[str]]:
             f"{name} has something else than a list of texts in {counted(len(wrong), 'row')} of the column "
             f"'{column}': {rows(wrong)}."
         )
+    check_unicode((texts or [] for texts in found), column, name=name)
     return [texts or [] for texts in found]
 
 

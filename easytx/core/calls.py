@@ -19,6 +19,17 @@ _EVALUATION = ("eval_df", "eval_data", "eval_file")
 # Named by old scripts; the class decides now.
 _IGNORED = {"multi_label": "the class says whether labels are multi-label"}
 
+# What other libraries rank and score passages by, as scripts of old pass it where nothing of the kind is meant.
+_RANKING = {
+    "qrels": None,
+    "run_dict": None,
+    "eval_name": None,
+    "eval_set": "dev",
+    "top_k": 10,
+    "include_titles": False,
+    "reranking_eval": False,
+}
+
 Metric = Callable[[Any, Any], Any]
 
 
@@ -87,6 +98,12 @@ def read_call(
             call.renames[name.removesuffix("_column")] = value
         elif name in _IGNORED:
             warn_user(f"{method}({name}=...) has no effect: {_IGNORED[name]}.")
+        elif name in _RANKING:
+            if value != _RANKING[name]:
+                raise ArgumentError(
+                    f"{method} cannot use '{name}': ClassificationModel ranks passages, with rerank, and scores "
+                    "rankings, with as_reranker=True in args."
+                )
         elif callable(value):
             call.metrics[name] = value
         else:

@@ -115,6 +115,8 @@ class CheckpointedModel:
         if self.args.dynamic_quantize and not self.args.onnx:
             check_int8_device("dynamic_quantize", self.device)
         self.tokenizer: Any = self.load_tokenizer()
+        if getattr(self.text_config, "pad_token_id", None) is None:
+            self.text_config.pad_token_id = self.tokenizer.pad_token_id
         self.labels: LabelMap | None = None
         self.results: dict[str, Any] = {}
         self.trained = False
@@ -182,7 +184,7 @@ class CheckpointedModel:
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
         if args.special_tokens_list:
             tokenizer.add_tokens(list(args.special_tokens_list), special_tokens=True)
-        return loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer
+        return loading.with_padding(loading.lower_cased(tokenizer) if args.do_lower_case else tokenizer)
 
     def load_network(self) -> Any:
         """Return the model with its weights, in float32, on the CPU; `self.config` is its configuration."""
@@ -248,8 +250,31 @@ class CheckpointedModel:
         safe = not loading.overflows_in_fp16(self.config)
         return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
-    def save_model(self, output_dir: str | Path | None = None, results: Mapping[str, Any] | None = None) -> Path:
-        """Write the model folder: weights, configuration, tokenizer, arguments and a card."""
+    def save_model(
+        self,
+        output_dir: str | Path | None = None,
+        optimizer: Any = None,
+        scheduler: Any = None,
+        model: Any = None,
+        results: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the model folder: weights, configuration, tokenizer, arguments and a card.
+
+        Args:
+            output_dir: Where; instead of `args.output_dir`.
+            optimizer: Not written: a training goes on from its checkpoints, which hold theirs.
+            scheduler: Likewise.
+            model: The network, as scripts of old name it; that of this object in any case.
+            results: Scores for the card; by default those of the last evaluation.
+
+        Raises:
+            ArgumentError: If `model` is another network.
+        """
+        if model is not None and getattr(model, "module", model) is not self.model:
+            raise ArgumentError(
+                "save_model writes the network of this object, but was given another one as model. Set its attribute "
+                "`model` to that one first."
+            )
         return saving.save_model(
             Path(output_dir or self.args.output_dir),
             self.write_network,

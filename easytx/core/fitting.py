@@ -236,7 +236,7 @@ class _Run:
 
     def _save(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
         self.model.run_record = self.report.tracker.record()
-        self.model.save_model(folder, results or {})
+        self.model.save_model(folder, results=results or {})
 
     def _keep_best(self, result: dict[str, Any]) -> None:
         if self.args.no_save:

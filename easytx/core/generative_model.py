@@ -15,6 +15,7 @@ from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.base_model import BaseModel
 from easytx.core.calls import Metric, custom_scores
+from easytx.core.prompting import check_written
 from easytx.core.results import Scores, TextPrediction
 from easytx.data.checks import texts_of
 from easytx.data.prepared import TaskData
@@ -68,16 +69,13 @@ class GenerativeModel(BaseModel):
     args_class: ClassVar[type[ModelArgs]] = GenerativeArgs
     target_column: ClassVar[str] = "target_text"
 
-    @override
-    def load_tokenizer(self) -> Any:
-        return loading.with_padding(super().load_tokenizer())
-
     # The steps
 
     @override
     def prepared(self, rows: Any, *, split: str, **kwargs: Any) -> TaskData:
         # What cannot be computed is said before anything is.
         generation_kwargs(self.generation_args(labelled=split != "predict"))
+        self._check_length()
         if split == "eval" and self.args["evaluate_generated_text"]:
             check_text_metrics(self.args["text_metrics"])
         return super().prepared(rows, split=split, **kwargs)
@@ -106,6 +104,14 @@ class GenerativeModel(BaseModel):
 
         options = self.generation_options(labelled=data.labelled)
         return write_texts(self, self.prompts(data), options, show=show, **extras)
+
+    def _check_length(self) -> None:
+        """Raise if a model that reads texts apart has no places for the ones to write."""
+        args, config = self.args, self.config
+        limit = loading.positions(getattr(config, "decoder", config), written=True)
+        if config.is_encoder_decoder and limit is not None:
+            what = "max_new_tokens" if args["max_new_tokens"] else "max_length"
+            check_written(what, args[what], limit, str(args.model_name))
 
     def prompts(self, data: TaskData) -> Dataset:
         """Return what texts are written for: rows whose `input_ids` are read by an encoder or continued."""

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ _TYPE_NAMES = {
     "byt5": "t5",
     "eet5": "t5",
     "flan-t5": "t5",
+    "m2m100": "m2m_100",
+    "nllb": "m2m_100",
 }
 
 
@@ -253,7 +255,18 @@ def load_weights(auto_class: Any, name: str, config: Any, *, seed: int, options:
     fresh = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if fresh:
         logger.info("New weights, to be trained: %s", ", ".join(fresh))
+        _zero_own_biases(model, fresh)
     return model
+
+
+def _zero_own_biases(model: Any, names: Iterable[str]) -> None:
+    """Set new biases to 0 that belong to no layer: in Longformer's head transformers leaves what was in memory."""
+    from torch import nn
+
+    for name in names:
+        owner, _, kind = name.rpartition(".")
+        if kind == "bias" and not type(model.get_submodule(owner)).__module__.startswith("torch.nn"):
+            nn.init.zeros_(model.get_parameter(name))
 
 
 def new_network(auto_class: str, config: Any, *, seed: int) -> Any:
@@ -303,14 +316,20 @@ def overflows_in_fp16(config: Any) -> bool:
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:
     """Return how many tokens the model can read at once, or None where there is no bound."""
+    limit = positions(config)
+    return None if limit is None else int(min(limit, tokenizer.model_max_length))
+
+
+def positions(config: Any, *, written: bool = False) -> int | None:
+    """Return for how many tokens a model has places, in what it reads or writes, or None where there is no bound."""
     if config.model_type in _RELATIVE_POSITIONS:
         return None
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None:
-        return None
-    if config.model_type in _OFFSET_POSITIONS:
+    # LED reads more than it writes, and names the two apart.
+    apart = f"max_{'decoder' if written else 'encoder'}_position_embeddings"
+    limit: int | None = getattr(config, apart, None) or getattr(config, "max_position_embeddings", None)
+    if limit is not None and config.model_type in _OFFSET_POSITIONS:
         limit -= (config.pad_token_id or 0) + 1
-    return int(min(limit, tokenizer.model_max_length))
+    return limit
 
 
 def check_max_length(

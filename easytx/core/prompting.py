@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,48 @@ import pyarrow as pa
 from datasets import Dataset
 
 from easytx.config.warn import warn_user
-from easytx.core.loading import max_tokens
-from easytx.data.checks import counted
-from easytx.errors import ArgumentError
+from easytx.core.loading import has_head, max_tokens
+from easytx.data.checks import counted, with_article
+from easytx.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
     from easytx.core.checkpointed import CheckpointedModel
+
+
+def at_terminal() -> bool:
+    """Tell whether somebody can type: not in a notebook, and not where the input is no terminal."""
+    shell = sys.modules.get("IPython")
+    in_notebook = shell is not None and hasattr(shell.get_ipython(), "kernel")
+    return not in_notebook and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
+def check_writes(config: Any, name: str, *, needs: str) -> None:
+    """Raise if a model reads texts and writes none: an encoder that has not been made a decoder.
+
+    Args:
+        config: The model's configuration.
+        name: Its name.
+        needs: What to say of what is needed.
+
+    Raises:
+        CheckpointError: With what it is.
+    """
+    writes = config.is_encoder_decoder or getattr(config, "is_decoder", False) or config.model_type == "xlm"
+    if not writes and has_head("AutoModelForMaskedLM", config):
+        kind = with_article(config.model_type)
+        raise CheckpointError(f"'{name}' is {kind} model, which reads texts but writes none. {needs}")
+
+
+def check_written(what: str, length: int, limit: int, name: str) -> None:
+    """Raise if texts would be longer than the model can write; `what` is the argument that says how long.
+
+    Raises:
+        ArgumentError: With the longest length possible.
+    """
+    if length > limit:
+        raise ArgumentError(
+            f"{what} is {length}, but '{name}' writes at most {limit} tokens. Set {what}={limit} or less."
+        )
 
 
 def chat_prompts(

@@ -30,6 +30,20 @@ class InputExample:
     prediction: Any
 
 
+def _restored(kind: Any, fields: tuple[Any, ...], attributes: Mapping[str, Any]) -> Any:
+    result = tuple.__new__(kind, fields)
+    result.__dict__.update(attributes)
+    return result
+
+
+class Restorable(tuple[Any, ...]):
+    """A tuple with attributes besides, which copies and pickles keep."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy is made from."""
+        return _restored, (type(self), tuple(self), self.__dict__)
+
+
 class _Train(NamedTuple):
     global_step: int
     training_details: float | dict[str, list[Any]]
@@ -87,7 +101,7 @@ class _Eval(NamedTuple):
     wrong_predictions: list[Any]
 
 
-class EvalResult(_Eval):
+class EvalResult(Restorable, _Eval):
     """What `eval_model` returns: `result, model_outputs, wrong_predictions`.
 
     Attributes:
@@ -110,10 +124,6 @@ class EvalResult(_Eval):
         self.frame, self.table = frame, table
         return self
 
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what a copy is made from."""
-        return (*self, self.frame, self.table)
-
     def to_frame(self) -> pd.DataFrame:
         """Return one row per row of the evaluation data, in its order and under its index."""
         return self.frame.copy()
@@ -124,7 +134,7 @@ class _Prediction(NamedTuple):
     raw_outputs: Any
 
 
-class Prediction(_Prediction):
+class Prediction(Restorable, _Prediction):
     """What `predict` returns: `predictions, raw_outputs`, one answer per row."""
 
     frame: pd.DataFrame
@@ -134,10 +144,6 @@ class Prediction(_Prediction):
         self = super().__new__(cls, predictions, raw_outputs)
         self.frame = frame
         return self
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what a copy is made from."""
-        return (*self, self.frame)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per input, in its order and under its index."""
@@ -151,7 +157,7 @@ class _PredictionWithStates(NamedTuple):
     all_layer_hidden_states: np.ndarray
 
 
-class PredictionWithStates(_PredictionWithStates):
+class PredictionWithStates(Restorable, _PredictionWithStates):
     """What `predict` returns of a classifier whose `config.output_hidden_states` is set.
 
     `all_embedding_outputs` is of shape (rows, tokens, width) and `all_layer_hidden_states` of shape (layers, rows,
@@ -165,10 +171,6 @@ class PredictionWithStates(_PredictionWithStates):
         self = super().__new__(cls, prediction.predictions, prediction.raw_outputs, embeddings, layers)
         self.frame = prediction.frame
         return self
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what a copy is made from."""
-        return (Prediction(*self[:2], self.frame), *self[2:])
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per input, in its order and under its index."""

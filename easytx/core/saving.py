@@ -25,8 +25,19 @@ _TOKENIZER_TRACES = (
 )
 
 
+# What evaluations and searches for hard negatives leave in a folder: a training beside it overwrites nothing.
+_NO_TRAINING = {
+    "eval_results.json",
+    "eval_results.txt",
+    "hard_negatives.tsv",
+    "nbest_predictions_test.json",
+    "null_odds_test.json",
+    "predictions_test.json",
+}
+
+
 def check_output_dir(folder: str | Path, *, overwrite: bool) -> None:
-    """Raise if training would write into a folder that is not empty.
+    """Raise if training would write into a folder that holds more than what came of evaluations.
 
     Raises:
         OutputDirError: Unless `overwrite`.
@@ -34,7 +45,7 @@ def check_output_dir(folder: str | Path, *, overwrite: bool) -> None:
     folder = Path(folder)
     if folder.is_file():
         raise OutputDirError(f"output_dir '{folder}' is a file.")
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+    if not overwrite and folder.is_dir() and any(path.name not in _NO_TRAINING for path in folder.iterdir()):
         raise OutputDirError(
             f"output_dir '{folder}' is not empty. Set overwrite_output_dir=True to write into it, or give another "
             "output_dir."

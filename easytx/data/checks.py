@@ -36,7 +36,7 @@ def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
     """Return a column as a list of strings; numbers become their text.
 
     Raises:
-        DataError: If a value is missing, or neither text nor number.
+        DataError: If a value is missing, neither text nor number, or no valid Unicode.
     """
     missing = np.flatnonzero(frame[column].isna().to_numpy())
     if len(missing):
@@ -49,7 +49,33 @@ def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
     if wrong:
         kind = with_article(type(values[wrong[0]]).__name__)
         raise DataError(f"{name} has {kind} instead of a text in the column '{column}': {rows(wrong)}.")
-    return [value if isinstance(value, str) else str(value) for value in values]
+    texts = [value if isinstance(value, str) else str(value) for value in values]
+    check_unicode(([text] for text in texts), column, name=name)
+    return texts
+
+
+def check_unicode(texts: Iterable[Iterable[str]], column: str, *, name: str) -> None:
+    """Raise if texts of some rows are none in Unicode: no tokenizer reads them and no file holds them.
+
+    Raises:
+        DataError: With the rows.
+    """
+    broken = [row for row, own in enumerate(texts) if any(map(_is_broken, own))]
+    if broken:
+        raise DataError(
+            f"{name} has half characters (lone surrogates) in {counted(len(broken), 'row')} of the column '{column}': "
+            f"{rows(broken)}. Mend them, for example with text.encode('utf-8', 'replace').decode()."
+        )
+
+
+def _is_broken(text: str) -> bool:
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: str, what: str = "text") -> None:

@@ -188,6 +188,11 @@ def _names_a_file(text: str) -> bool:
     return len(text) < 4096 and Path(text).suffix.lower() in _FILE_TYPES
 
 
+def codec(encoding: str | None) -> str:
+    """Return how to decode a file of this encoding, None for UTF-8; there, a mark at its beginning is no text."""
+    return "utf-8-sig" if (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8") else str(encoding)
+
+
 def read_file(path: str | Path, *, name: str, args: ModelArgs, kind: str | None = None) -> pd.DataFrame:
     """Return the rows of a csv, tsv, json, jsonl or parquet file.
 
@@ -216,7 +221,7 @@ def read_file(path: str | Path, *, name: str, args: ModelArgs, kind: str | None 
             return pd.read_csv(path, sep=separator, encoding=encoding, keep_default_na=False, na_values=_MISSING)
         if suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_json(path, lines=suffix == ".jsonl", encoding=encoding, dtype=False)
+        return pd.read_json(path, lines=suffix == ".jsonl", encoding=codec(encoding), dtype=False)
     except DataError:
         raise
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from typing_extensions import override
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.generative_model import GenerativeModel, TextAnswers
-from easytx.core.prompting import prompt_rows, text_prompts
+from easytx.core.prompting import at_terminal, check_writes, prompt_rows, text_prompts
 from easytx.core.results import TextPrediction
 from easytx.data.checks import texts_of
 from easytx.data.frames import Columns
@@ -84,6 +83,8 @@ class LanguageGenerationModel(GenerativeModel):
         else:
             name = loading.resolve_name(args["config_name"])
             config = loading.load_config(name, options=self._options, changes=args.config)
+        needs = f"{type(self).__name__} needs a causal language model, such as gpt2."
+        check_writes(config, self._name, needs=needs)
         if args["xlm_language"]:
             numbers = getattr(config, "lang2id", None) or {}
             if args["xlm_language"] not in numbers:
@@ -122,7 +123,7 @@ class LanguageGenerationModel(GenerativeModel):
         if args["stream"]:
             from transformers import TextStreamer
 
-            if len(data.frame) > 1 or args["num_return_sequences"] > 1 or args["num_beams"] > 1:
+            if len(data.frame) > 1 or args["num_return_sequences"] > 1 or (args["num_beams"] or 1) > 1:
                 raise ArgumentError("stream shows one text while it is written. Give one prompt, without beams.")
             extras["streamer"] = TextStreamer(self.tokenizer, skip_special_tokens=args["skip_special_tokens"])
         return super().written(data, show=show, **extras)
@@ -139,7 +140,7 @@ class LanguageGenerationModel(GenerativeModel):
         """Return `args.prompt`, or what is typed at a terminal."""
         if self.args["prompt"]:
             return str(self.args["prompt"])
-        if not (sys.stdin is not None and sys.stdin.isatty()):
+        if not at_terminal():
             raise ArgumentError(
                 "generate needs a prompt, and there is no terminal to ask at. Give one, as generate('...') or as "
                 "prompt in args."

@@ -13,7 +13,6 @@ from easytx.config.model_args import ModelArgs
 from easytx.core.calls import read_call
 from easytx.core.results import Prediction
 from easytx.data.frames import as_texts
-from easytx.errors import ArgumentError
 from easytx.language_modeling import preparing, scratch, writing
 from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.language_modeling.task import LanguageTask
@@ -65,20 +64,6 @@ class LanguageModelingModel(LanguageTask):
         more |= {"train_files": train_files, "adapter_name": adapter_name}
         super().__init__(model_type, model_name, parts=parts, **more)
         preparing.refuse_retrieval(rag=self.args["rag"], use_autoencoder=self.args["use_autoencoder"])
-
-    @override
-    def eval_model(
-        self, eval_data: Any = None, *args: Any, evaluate_generated_text: bool = False, **kwargs: Any
-    ) -> Any:
-        """Score the model on texts; see `BaseModel.eval_model`. Custom metrics get token numbers, true and predicted.
-
-        `evaluate_generated_text` is refused: there is no true text to compare with.
-        """
-        if evaluate_generated_text:
-            raise ArgumentError(
-                "evaluate_generated_text needs true texts, which plain texts do not have. Use predict, and compare."
-            )
-        return super().eval_model(eval_data, *args, **kwargs)
 
     @override
     def predict(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from easytx.data.checks import texts_of
-from easytx.data.frames import Columns, as_frame, read_file
+from easytx.data.frames import Columns, as_frame, codec, read_file
 from easytx.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _builder(paths: Sequence[Path], args: ModelArgs) -> dict[str, Any]:
     if kind == "tsv":
         options["delimiter"] = "\t"
     elif kind == "text":
-        options["encoding"] = args.encoding or "utf-8"
+        options["encoding"] = codec(args.encoding)
         options["sample_by"] = "document" if args["dataset_type"] == "text" else "line"
     return options
 
@@ -159,7 +159,7 @@ def _check_file(path: Path, *, name: str) -> None:
 
 def _opened(path: Path, args: ModelArgs, *, name: str) -> Any:
     _check_file(path, name=name)
-    return path.open(encoding=args.encoding or "utf-8")
+    return path.open(encoding=codec(args.encoding))
 
 
 def _decoded(file: Any, path: Path, args: ModelArgs, *, name: str) -> Iterator[str]:

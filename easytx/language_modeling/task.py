@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -15,6 +16,7 @@ from easytx.core.results import Scores
 from easytx.data.frames import Columns
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column
+from easytx.errors import ArgumentError
 from easytx.language_modeling import preparing, reading, results
 from easytx.language_modeling.checkpoint import LanguageCheckpoint
 from easytx.language_modeling.results import TokenScores
@@ -27,6 +29,26 @@ class LanguageTask(LanguageCheckpoint):
 
     columns: ClassVar[Columns] = reading.COLUMNS
     batch_columns: ClassVar[tuple[str, ...]] = ("units",)
+
+    @override
+    def eval_model(  # type: ignore[override]
+        self,
+        eval_data: Any = None,
+        output_dir: str | Path | None = None,
+        evaluate_generated_text: bool = False,
+        verbose: bool = True,
+        silent: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Score the model on texts; see `BaseModel.eval_model`. Custom metrics get token numbers, true and predicted.
+
+        `evaluate_generated_text` is refused: there is no true text to compare with.
+        """
+        if evaluate_generated_text:
+            raise ArgumentError(
+                "evaluate_generated_text needs true texts, which plain texts do not have. Use predict, and compare."
+            )
+        return super().eval_model(eval_data, output_dir, verbose, silent, **kwargs)
 
     @override
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:

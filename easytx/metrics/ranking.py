@@ -103,17 +103,17 @@ def ranking_scores(
         found: As for `relevance_of`.
         relevant: As for `relevance_of`.
         cuts: The values of k.
-        level: As for `relevance_of`.
+        level: As for `relevance_of`; nDCG takes every gain as it is, as in trec_eval.
     """
-    relevance = relevance_of(found, relevant, level=level)
-    gains = [[gain for gain in known.values() if gain >= level] for known in relevant]
-    number = np.array([len(row) for row in gains])
+    relevance, graded = relevance_of(found, relevant, level=level), relevance_of(found, relevant, level=0)
+    number = np.array([sum(gain >= level for gain in known.values()) for known in relevant])
+    gains = [[max(gain, 0) for gain in known.values()] for known in relevant]
     scores: dict[str, np.ndarray] = {}
     for k in cuts:
         scores[f"mrr_at_{k}"] = mrr_at_k(relevance, k)
         scores[f"top_{k}_accuracy"] = top_k_accuracy(relevance, k)
         scores[f"recall_at_{k}"] = recall_at_k(relevance, k, number)
-        scores[f"ndcg_at_{k}"] = ndcg_at_k(relevance, k, gains)
+        scores[f"ndcg_at_{k}"] = ndcg_at_k(graded, k, gains)
     return {name: float(values.mean()) for name, values in scores.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from easytx.core.results import Prediction
+from easytx.core.results import Prediction, Restorable
 from easytx.metrics.sequence import entity_report, entity_table
 from easytx.ner.data import Answers, caller_rows
 
@@ -21,7 +21,7 @@ class _NEREval(NamedTuple):
     preds_list: list[list[Any]]
 
 
-class NEREvalResult(_NEREval):
+class NEREvalResult(Restorable, _NEREval):
     """What `NERModel.eval_model` returns: `result, model_outputs, preds_list`.
 
     `model_outputs` has for each sentence and word the logits of its pieces, of shape (pieces, labels).

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from easytx.core.results import Restorable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,7 +20,7 @@ class _Eval(NamedTuple):
     texts: dict[str, dict[str, Any]]
 
 
-class QAEvalResult(_Eval):
+class QAEvalResult(Restorable, _Eval):
     """What `eval_model` returns: `result, texts`.
 
     `texts` has `correct_text`, {id: answer}, and `similar_text` and `incorrect_text`,

@@ -44,13 +44,17 @@ class RetrievalArgs(ModelArgs):
     # Rows
     data_format: str = arg(
         default="st",
-        help="st: rows with a query and its passage; beir: a folder with corpus.jsonl, queries.jsonl and qrels.",
-        choices=("beir", "st"),
+        help="st: rows with a query and its passage; beir or msmarco: a folder in the layout of these data sets.",
+        choices=("beir", "msmarco", "st"),
     )
     include_title: bool = arg(default=True, help="Read the column title before the passage, where there is one.")
     hard_negatives: bool = arg(default=False, help="Train on the column hard_negative too.")
     n_hard_negatives: int = arg(default=1, help="Hard negatives of a row that are used, at most.", low=1)
     hard_negatives_in_eval: bool = arg(default=False, help="Search among the hard negatives of eval_df too.")
+
+    relevance_level: int = arg(
+        default=1, help="Least gain of a passage that counts as right, where passages are judged by more than 1.", low=1
+    )
 
     # Losses; those that are included are added up
     include_nll_loss: bool = arg(
@@ -135,9 +139,6 @@ class RetrievalArgs(ModelArgs):
     )
     quartet_lambda: float = arg(default=1.0, help="Weight of a loss.", no_effect=_REFUSED)
     query_vector_count: int = arg(default=50, help="Vectors of a query.", no_effect=_REFUSED)
-    relevance_level: int = arg(
-        default=1, help="Least relevance.", no_effect="a passage is that of its query, or it is not"
-    )
     remove_duplicates_from_eval_passages: bool = arg(
         default=False, help="Each passage once.", no_effect="equal passages always count as one"
     )
@@ -145,6 +146,7 @@ class RetrievalArgs(ModelArgs):
     rerank_batch_size: int = arg(default=256, help="Pairs per batch.", no_effect=_RERANKED)
     reranking_config: dict[str, Any] = arg(default={}, help="Configuration.", no_effect=_RERANKED)
     save_clustering_idx: bool = arg(default=False, help="Save clusters.", no_effect=_REFUSED)
+    use_hf_datasets: bool = arg(default=True, help="Use datasets.", no_effect="datasets is always used")
     teacher_type: str = arg(default="colbert", help="Kind of teacher.", no_effect="teacher_scores come with the rows")
     use_pooler_output: bool = arg(
         default=False, help="The pooler's vector.", no_effect="that of DPR is the first token's, pooling='cls'"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from easytx.errors import DataError
 from easytx.retrieval.losses import GOLD, OTHER, OTHER_NEGATIVE, OWN_NEGATIVE, SAME, needs_negatives, needs_teacher
 
 # Columns of training rows.
-TRAINING = ("query_input_ids", "passage_input_ids", "passage_keys", "teacher_scores")
+TRAINING = ("query_input_ids", "passage_input_ids", "passage_keys", "right_keys", "teacher_scores")
 
 _NEGATIVE = "hard_negative"
 
@@ -96,7 +96,11 @@ def check_losses(frame: pd.DataFrame, negatives: Sequence[list[str]], args: Mode
 
 
 def pair_features(
-    queries: Dataset, passages: Dataset, used: Sequence[Sequence[int]], scores: Sequence[Sequence[float]]
+    queries: Dataset,
+    passages: Dataset,
+    used: Sequence[Sequence[int]],
+    right: Sequence[Iterable[int]],
+    scores: Sequence[Sequence[float]],
 ) -> Dataset:
     """Return training rows: the tokens of a query, and those of its passage and its hard negatives.
 
@@ -104,6 +108,7 @@ def pair_features(
         queries: The tokenised queries, one a row.
         passages: The tokenised passages, each once.
         used: The numbers of each row's passage and of its hard negatives.
+        right: The numbers of all passages that are right for its query.
         scores: What a teacher scores them.
     """
     ids = passages.data.column("input_ids").combine_chunks()
@@ -117,6 +122,7 @@ def pair_features(
                 "query_input_ids": queries.data.column("input_ids"),
                 "passage_input_ids": pa.ListArray.from_arrays(offsets, ids.take(flat)),
                 "passage_keys": pa.ListArray.from_arrays(offsets, flat),
+                "right_keys": pa.array([list(row) for row in right], type=pa.list_(pa.int64())),
                 "teacher_scores": pa.array([list(row) for row in scores], type=pa.list_(pa.float32())),
                 "row": np.arange(len(used), dtype=np.int64),
                 "length": length.astype(np.int32),
@@ -156,8 +162,8 @@ def _labels(features: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, i
     own = owner == np.arange(len(features))[:, None]
     kind = np.where(place == 0, OTHER, OTHER_NEGATIVE) + np.zeros(own.shape)
     kind[own] = np.broadcast_to(np.where(place == 0, GOLD, OWN_NEGATIVE), own.shape)[own]
-    gold = keys[: len(features)]
-    kind[(keys == gold[:, None]) & (kind != GOLD)] = SAME
+    right = np.stack([np.isin(keys, feature["right_keys"]) for feature in features])
+    kind[right & (kind != GOLD)] = SAME
     scores = np.full(own.shape, np.nan)
     scores[own] = np.broadcast_to([features[row]["teacher_scores"][i] for row, i in places], own.shape)[own]
     return torch.from_numpy(np.stack([kind, scores], axis=-1).astype(np.float32))

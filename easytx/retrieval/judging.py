@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from easytx.data.prepared import TaskData
 from easytx.retrieval.results import Found
 from easytx.training.judged import Judged
@@ -14,7 +12,7 @@ def judged(found: Found, data: TaskData) -> Judged:
     frame = data.frame[["query_text"]].assign(
         truth=data.frame["gold_passage"].tolist(),
         prediction=[texts[0] for texts in found.texts()],
-        probability=found.chances,
-        loss=found.losses,
+        probability=found.known().chances,
+        loss=found.known().losses,
     )
-    return Judged(frame, found.places[:, 0] != np.asarray(found.gold))
+    return Judged(frame, found.relevance()[:, 0] == 0)

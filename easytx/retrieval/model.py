@@ -16,14 +16,13 @@ from easytx.core.calls import Metric, custom_scores
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.frames import Columns
 from easytx.data.prepared import TaskData
-from easytx.metrics.ranking import ranking_scores
 from easytx.retrieval import data as rules
 from easytx.retrieval.args import RetrievalArgs
-from easytx.retrieval.beir import read_beir
 from easytx.retrieval.judging import judged
 from easytx.retrieval.losses import retrieval_loss
 from easytx.retrieval.negatives import with_negatives, write_negatives
 from easytx.retrieval.passages import together
+from easytx.retrieval.relevance import right_of_queries, texts_right_for
 from easytx.retrieval.results import Found, RetrievalEvaluation, RetrievalPrediction
 from easytx.retrieval.searching import Searcher
 from easytx.retrieval.towers import CONTEXT, QUERY
@@ -52,15 +51,13 @@ class RetrievalModel(Searcher):
         "passages_only",
         "doc_ids_only",
     )
-    eval_options: ClassVar[tuple[str, ...]] = ("additional_passages", "retrieve_n_docs")
+    eval_options: ClassVar[tuple[str, ...]] = (
+        "additional_passages",
+        "relevant_docs",
+        "retrieve_n_docs",
+        "top_k_values",
+    )
     batch_columns: ClassVar[tuple[str, ...]] = rules.TRAINING
-
-    @override
-    def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
-        is_folder = isinstance(rows, (str, Path)) and split != "predict" and self.args["data_format"] == "beir"
-        return super().read(
-            read_beir(rows, split, name=name) if is_folder else rows, name=name, split=split, renames=renames
-        )
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
@@ -75,10 +72,10 @@ class RetrievalModel(Searcher):
         negatives = rules.hard_negatives(frame, self.args, name=name)
         rules.check_losses(frame, negatives, self.args, name=name)
         passages, used = self.learn_passages(gold, negatives)
+        right = right_of_queries(frame["query_text"].tolist(), [first for first, *_ in used])
         scores = rules.teacher_scores(frame, negatives, name=name)
-        return rules.pair_features(
-            queries, self.tokenised_passages(passages, split=split, name=f"the passages of {name}"), used, scores
-        )
+        tokens = self.tokenised_passages(passages, split=split, name=f"the passages of {name}")
+        return rules.pair_features(queries, tokens, used, right, scores)
 
     @override
     def collator(self) -> rules.PairCollator:
@@ -95,11 +92,11 @@ class RetrievalModel(Searcher):
 
     @override
     def score(self, answers: Found, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        gold = np.asarray(answers.gold)
-        own = ranking_scores(answers.places.tolist(), [{place: 1} for place in gold.tolist()])
         truth, best = data.frame["gold_passage"].tolist(), [texts[0] for texts in answers.texts()]
-        loss = {"eval_loss": float(np.mean(np.asarray(answers.losses)))}
-        return {**own, **loss, **custom_scores(metrics, truth, best, answers.scores)}
+        # Rows of one query are one query, whatever the number of its passages.
+        first = ~data.frame["query_text"].duplicated().to_numpy()
+        own = {**answers.ranking(first), "eval_loss": float(answers.known().losses.mean())}
+        return {**own, **custom_scores(metrics, truth, best, answers.scores)}
 
     @override
     def evaluation(self, result: dict[str, Any], answers: Found, data: TaskData) -> RetrievalEvaluation:
@@ -129,13 +126,15 @@ class RetrievalModel(Searcher):
             queries: Texts; or rows with `query_text` and `gold_passage`, which then is never a negative.
             passage_dataset: The passages to search; None for those of `predict`.
             retrieve_n_docs: How many a query gets; None for `n_hard_negatives`.
-            output_dir: Where to write them as `hard_negatives.tsv`; None writes nothing.
+            output_dir: Where to write them as `hard_negatives.tsv`; instead of `args.output_dir`.
         """
         number = retrieve_n_docs or self.args["n_hard_negatives"]
-        # One more, because the best may be the right one.
-        options = {"prediction_passages": passage_dataset, "retrieve_n_docs": number + 1}
-        answers, data = self.answered(queries, options)
+        rows = self.read(queries, name="queries", split="predict", renames={})
+        # More, because the best may be the right ones.
+        more = max(map(len, texts_right_for(rows))) or 1
+        options = {"prediction_passages": passage_dataset, "retrieve_n_docs": number + more}
+        answers, data = self.answered(rows, options)
         frame = with_negatives(data.frame, answers.texts(), number)
-        if output_dir is not None:
-            write_negatives(frame, output_dir)
+        if output_dir is not None or not self.args.no_save:
+            write_negatives(frame, output_dir or self.args.output_dir)
         return frame

@@ -9,23 +9,24 @@ import pandas as pd
 
 from easytx.config.warn import warn_user
 from easytx.data.checks import counted
+from easytx.retrieval.relevance import texts_right_for
 
 FILE = "hard_negatives.tsv"
 
 
 def with_negatives(queries: pd.DataFrame, found: Sequence[Sequence[str]], number: int) -> pd.DataFrame:
-    """Return the queries with what was found, less their own passage, as `hard_negative`, `hard_negative_2` ...
+    """Return the queries with what was found and is not right, as `hard_negative`, `hard_negative_2` ...
 
     Args:
         queries: Rows with `query_text`, and `gold_passage` where it is known.
         found: The passages found for each query, best first.
         number: How many a query gets.
     """
-    own = queries["gold_passage"].tolist() if "gold_passage" in queries else [None] * len(queries)
-    rows = [[text for text in texts if text != gold][:number] for texts, gold in zip(found, own, strict=True)]
+    right = texts_right_for(queries)
+    rows = [[text for text in texts if text not in own][:number] for texts, own in zip(found, right, strict=True)]
     short = sum(len(row) < number for row in rows)
     if short:
-        warn_user(f"{counted(short, 'query')} of {len(rows)} got fewer than {counted(number, 'hard negative')}.")
+        warn_user(f"Of {len(rows)} queries {short} got fewer than {counted(number, 'hard negative')}.")
     names = ["hard_negative", *(f"hard_negative_{place}" for place in range(2, number + 1))]
     columns = {
         name: pd.Series([row[place] if place < len(row) else None for row in rows], dtype=object).array

@@ -16,13 +16,14 @@ from easytx.config.model_args import ModelArgs
 from easytx.core.running import run_network
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
-from easytx.metrics.ranking import CUTS
 from easytx.retrieval import data as rules
 from easytx.retrieval.args import RetrievalArgs
+from easytx.retrieval.collection import read_collection
 from easytx.retrieval.index import PassageIndex, surprise
 from easytx.retrieval.losses import scale_of
 from easytx.retrieval.passages import as_passages, read_passages, titles_and_texts, together, write_passages
-from easytx.retrieval.results import Found
+from easytx.retrieval.relevance import cuts_of, places_of, relevant_docs, right_of_queries, texts_beside
+from easytx.retrieval.results import Found, Truth
 from easytx.retrieval.towers import CONTEXT, QUERY, TwoTowers
 from easytx.training.inference import Outputs
 
@@ -52,7 +53,12 @@ class Searcher(TwoTowers):
         query_encoder_name: str | Path | None = None,
         context_encoder_tokenizer: str | None = None,
         query_encoder_tokenizer: str | None = None,
+        reranking_model_name: Any = None,
         prediction_passages: Any = None,
+        teacher_model_name: Any = None,
+        teacher_tokenizer_name: Any = None,
+        autoencoder_model: Any = None,
+        clustering_model: Any = None,
         args: Mapping[str, Any] | ModelArgs | None = None,
         use_cuda: bool | None = None,
         cuda_device: int = -1,
@@ -67,7 +73,12 @@ class Searcher(TwoTowers):
             query_encoder_name: The checkpoint of the query encoder.
             context_encoder_tokenizer: A tokenizer other than that encoder's own.
             query_encoder_tokenizer: The same for queries.
+            reranking_model_name: Refused: `ClassificationModel.rerank` ranks passages again.
             prediction_passages: What `predict` searches: texts, a frame with a column `passages`, or the path of one.
+            teacher_model_name: Refused: a teacher's scores come with the rows, in the column `teacher_scores`.
+            teacher_tokenizer_name: Refused likewise.
+            autoencoder_model: Refused: vectors are as long as the encoder makes them.
+            clustering_model: Refused: batches are made of rows of like lengths.
             args: Arguments as a dict or `RetrievalArgs`.
             use_cuda: As for `CheckpointedModel`.
             cuda_device: As for `CheckpointedModel`.
@@ -77,8 +88,15 @@ class Searcher(TwoTowers):
             ArgumentError: For unknown arguments and methods that there are not.
             DataError: If something is wrong with the passages.
         """
-        for name, instead in _ELSEWHERE.items():
-            if kwargs.pop(name, None) is not None:
+        elsewhere = (
+            reranking_model_name,
+            teacher_model_name,
+            teacher_tokenizer_name,
+            autoencoder_model,
+            clustering_model,
+        )
+        for (name, instead), given in zip(_ELSEWHERE.items(), elsewhere, strict=True):
+            if given is not None:
                 raise ArgumentError(f"RetrievalModel cannot use '{name}': {instead}.")
         super().__init__(
             model_type,
@@ -101,6 +119,22 @@ class Searcher(TwoTowers):
         """The passages that `predict` searches: those given, or else those of the trainings."""
         return self.seen_passages if self.given_passages is None else self.given_passages
 
+    @override
+    def predict(
+        self, to_predict: Any, prediction_passages: Any = None, retrieve_n_docs: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Return what is found for each query; see `BaseModel.predict`.
+
+        Args:
+            to_predict: Queries.
+            prediction_passages: What is searched in this call; by default what the constructor was given, or else the
+                passages of the trainings.
+            retrieve_n_docs: How many passages to find; instead of `args.retrieve_n_docs`.
+            **kwargs: `passages_only=True` for the texts alone, `doc_ids_only=True` for ids and similarities.
+        """
+        searched = {"prediction_passages": prediction_passages, "retrieve_n_docs": retrieve_n_docs}
+        return super().predict(to_predict, **searched, **kwargs)
+
     def encode_queries(self, queries: Any) -> np.ndarray:
         """Return the vectors of queries, of shape (queries, width)."""
         data = self.prepared(queries, name="queries", split="predict", renames={})
@@ -109,6 +143,28 @@ class Searcher(TwoTowers):
     def encode_passages(self, passages: Any) -> np.ndarray:
         """Return the vectors of passages, each once, of shape (passages, width)."""
         return self._embedded(as_passages(passages, name="passages", args=self.args))
+
+    @override
+    def prepared(
+        self,
+        rows: Any,
+        *,
+        name: str,
+        split: str,
+        renames: Mapping[str, str],
+        options: Mapping[str, Any] | None = None,
+    ) -> TaskData:
+        kind = self.args["data_format"]
+        if isinstance(rows, (str, Path)) and split != "predict" and kind != "st":
+            read = read_collection(rows, kind, split, name=name)
+            rows = read.pairs() if split == "train" else read.best_pairs()
+            options = {**({} if split == "train" else read.searched()), **(options or {})}
+        data = super().prepared(rows, name=name, split=split, renames=renames, options=options)
+        if split == "eval":
+            # What is wrong with them is said before anything is computed.
+            cuts_of(data.options)
+            relevant_docs(data.options.get("relevant_docs"), len(data.frame))
+        return data
 
     @override
     def outputs(self, data: TaskData, *, show: bool) -> Outputs:
@@ -167,25 +223,44 @@ class Searcher(TwoTowers):
 
     def found_for_labelled(self, queries: np.ndarray, data: TaskData) -> Found:
         """Return what is found for queries among the passages of all of them, and how well."""
-        args, frame = self.args, data.frame
+        args, frame, options = self.args, data.frame, data.options
         gold = rules.gold_passages(frame, name=data.name)
-        parts = [gold]
-        if args["hard_negatives_in_eval"]:
-            known = rules.hard_negatives(frame, args.merged({"hard_negatives": True}), name=data.name)
-            parts.append(pd.DataFrame({"passages": [text for texts in known for text in texts]}, dtype=object))
-        if data.options.get("additional_passages") is not None:
-            parts.append(as_passages(data.options["additional_passages"], name="additional_passages", args=args))
-        passages = together([part for part in parts if len(part)])
+        judged = relevant_docs(options.get("relevant_docs"), len(frame))
+        passages = self._searched_for(frame, gold, judged, options, name=data.name)
         # What is cut of them was said when the rows were read.
         index = PassageIndex(self._embedded(passages, warns=False), kind=args["faiss_index_type"], device=self.device)
-        number = max(*CUTS, data.options.get("retrieve_n_docs") or args["retrieve_n_docs"])
+        cuts = cuts_of(options)
+        number = max(*cuts, options.get("retrieve_n_docs") or args["retrieve_n_docs"])
         scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
         place = _places(passages)
         own = np.array([place[key] for key in _keys(gold)])
+        shared = right_of_queries(frame["query_text"].tolist(), _keys(gold))
+        right = places_of([{**theirs, **more} for theirs, more in zip(shared, judged, strict=True)], place)
         lost = [
             surprise(queries, index.vectors, which, scale_of(args), device=self.device) for which in (own, places[:, 0])
         ]
-        return Found(passages, index.vectors, places, scores, own, lost[0], np.exp(-lost[1]))
+        truth = Truth(right, lost[0], np.exp(-lost[1]), level=args["relevance_level"], cuts=cuts)
+        return Found(passages, index.vectors, places, scores, truth)
+
+    def _searched_for(
+        self,
+        frame: pd.DataFrame,
+        gold: pd.DataFrame,
+        judged: Sequence[Mapping[Any, float]],
+        options: Mapping[str, Any],
+        *,
+        name: str,
+    ) -> pd.DataFrame:
+        """Return the passages that labelled rows are searched among, each once: other ones first, which have ids."""
+        args, parts = self.args, [gold]
+        if options.get("additional_passages") is not None:
+            parts.insert(0, as_passages(options["additional_passages"], name="additional_passages", args=args))
+        if args["hard_negatives_in_eval"]:
+            known = rules.hard_negatives(frame, args.merged({"hard_negatives": True}), name=name)
+            parts.append(pd.DataFrame({"passages": [text for texts in known for text in texts]}, dtype=object))
+        passages = together([part for part in parts if len(part)])
+        more = texts_beside(judged, passages)
+        return together([passages, more]) if len(more) else passages
 
     def _index_of(self, passages: pd.DataFrame) -> PassageIndex:
         """Return an index of passages, kept until others are searched or the model is trained."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from easytx.config.fields import arg, arguments
 from easytx.config.generation import GenerativeArgs
 
@@ -22,6 +24,9 @@ class TextToTextArgs(GenerativeArgs):
     length_penalty: float = arg(default=2.0, help="Beam search: above 0 prefers long texts, below 0 short ones.")
     max_target_length: int | None = arg(
         default=None, help="Tokens of a true text, special tokens included; None for max_seq_length.", low=2
+    )
+    dataset_class: Any = arg(
+        default=None, help="A class of datasets.", no_effect="train_model takes a datasets.Dataset itself"
     )
     use_multiprocessed_decoding: bool = arg(default=False, help="Worker processes.", no_effect=_ONE_CALL)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from easytx.core.loading import check_max_length
+from easytx.core.loading import check_max_length, positions
+from easytx.core.prompting import check_written
 from easytx.data.checks import warn_about_truncation
 from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, with_column
 from easytx.seq2seq.networks import reader, writer
@@ -20,12 +21,16 @@ def most_tokens(args: Any, config: Any, tokenizers: tuple[Any, Any]) -> tuple[in
     Raises:
         ArgumentError: If the model cannot read or write as many.
     """
-    most = (args.max_seq_length, args["max_target_length"] or args.max_seq_length)
-    names = ("max_seq_length", "max_target_length" if args["max_target_length"] else "max_seq_length")
-    parts = (reader(config), writer(config))
-    for part, tokenizer, length, what in zip(parts, tokenizers, most, names, strict=True):
-        check_max_length(length, part, tokenizer, str(args.model_name), what=what)
-    return most
+    limit, own = positions(writer(config), written=True), tokenizers[1].model_max_length
+    asked = args["max_target_length"]
+    # Not told how long targets are, a model that writes less than it reads writes what it can.
+    apart = hasattr(config, "max_decoder_position_embeddings")
+    target = asked or (min(args.max_seq_length, limit or own) if apart else args.max_seq_length)
+    check_max_length(args.max_seq_length, reader(config), tokenizers[0], str(args.model_name))
+    if limit is not None:
+        what = "max_target_length" if asked else "max_seq_length"
+        check_written(what, target, min(limit, own), str(args.model_name))
+    return args.max_seq_length, target
 
 
 def encode_texts(

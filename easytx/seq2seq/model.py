@@ -137,7 +137,7 @@ class Seq2SeqModel(GenerativeModel):
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
         from transformers import DataCollatorForSeq2Seq
 
-        return DataCollatorForSeq2Seq(self.tokenizer, model=self.model)
+        return DataCollatorForSeq2Seq(self.tokenizer, model=networks.shifting(self.model))
 
     @override
     def loss(self) -> LossFunction:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from easytx.core import loading
 from easytx.errors import CheckpointError
+from easytx.training.generation import shifted_right
 
 _PAIR = "encoder-decoder"
 _IDS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
@@ -165,3 +167,17 @@ def fit_vocabulary(network: Any, tokenizer: Any, target_tokenizer: Any) -> None:
     for part, its in parts:
         if len(its) > part.get_input_embeddings().num_embeddings:
             part.resize_token_embeddings(len(its), mean_resizing=False)
+
+
+def shifting(network: Any) -> Any:
+    """Return what makes a decoder's inputs of labels: the network, or where it has no such method, one in its place.
+
+    M2M100, which NLLB is, and Blenderbot have none.
+    """
+    if hasattr(network, "prepare_decoder_input_ids_from_labels"):
+        return network
+    config = network.config
+    first, pad = config.decoder_start_token_id, config.pad_token_id
+    return SimpleNamespace(
+        prepare_decoder_input_ids_from_labels=lambda labels: shifted_right(labels, first=first, pad=pad)
+    )

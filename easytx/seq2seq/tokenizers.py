@@ -86,9 +86,13 @@ def set_languages(tokenizer: Any, args: ModelArgs) -> None:
         if code is None or (name not in args.given() and not _knows(tokenizer, code)):
             continue
         if not _knows(tokenizer, code):
-            known = sorted(token for token in tokenizer.all_special_tokens if "_" in token)
-            raise ArgumentError(f"{name} is '{code}', which the tokenizer does not know.{closest(code, known)}")
+            raise ArgumentError(
+                f"{name} is '{code}', which the tokenizer does not know.{closest(code, _codes(tokenizer))}"
+            )
         setattr(tokenizer, name, code)
+    if tokenizer.tgt_lang is None:
+        some = ", ".join(map(repr, _codes(tokenizer)[:3]))
+        raise ArgumentError(f"The tokenizer marks texts with their language. Set tgt_lang in args, such as {some}.")
 
 
 def marks_languages(tokenizer: Any) -> bool:
@@ -104,13 +108,26 @@ def language_start(tokenizer: Any) -> dict[str, int]:
     """
     if not marks_languages(tokenizer) or not tokenizer.tgt_lang:
         return {}
-    mark = tokenizer.convert_tokens_to_ids(tokenizer.tgt_lang)
+    mark = _mark(tokenizer, tokenizer.tgt_lang)
     first = tokenizer(text_target="a")["input_ids"][0]
     return {"forced_bos_token_id" if first == mark else "decoder_start_token_id": mark}
 
 
+def _mark(tokenizer: Any, code: str) -> int:
+    """Return the id of a language's mark, or of the unknown token; M2M100 writes `__de__` for "de"."""
+    token = getattr(tokenizer, "lang_code_to_token", {}).get(code, code)
+    return int(tokenizer.convert_tokens_to_ids(token))
+
+
 def _knows(tokenizer: Any, code: str) -> bool:
-    return bool(tokenizer.convert_tokens_to_ids(code) != tokenizer.unk_token_id)
+    codes = getattr(tokenizer, "lang_code_to_token", None)
+    return code in codes if codes is not None else _mark(tokenizer, code) != tokenizer.unk_token_id
+
+
+def _codes(tokenizer: Any) -> list[str]:
+    """Return the codes of the languages that a tokenizer knows."""
+    marks = (token for token in tokenizer.all_special_tokens if "_" in token)
+    return sorted(getattr(tokenizer, "lang_code_to_token", None) or marks)
 
 
 def _is_tokenizer(folder: Path) -> bool:

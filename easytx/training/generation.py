@@ -163,6 +163,18 @@ def row_losses(logits: torch.Tensor, labels: torch.Tensor, *, shifts_labels: boo
     return torch.stack([losses.sum(dim=1), (labels != -100).sum(dim=1)], dim=1)
 
 
+def shifted_right(labels: torch.Tensor, *, first: int, pad: int) -> torch.Tensor:
+    """Return what a decoder is told while it learns labels: the token that starts it, then all of them but the last.
+
+    Args:
+        labels: Of shape (sequences, tokens); -100 for padding.
+        first: The id that starts a decoder.
+        pad: The id to pad with.
+    """
+    starts = torch.full_like(labels[:, :1], first)
+    return torch.cat([starts, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)], dim=1)
+
+
 def _first_new(network: Any, prompts: torch.Tensor) -> int:
     """Return where new tokens start: behind the prompt, or behind the one id that starts a decoder with an encoder."""
     return 1 if network.config.is_encoder_decoder else prompts.shape[1]

@@ -280,6 +280,6 @@ def _forget(run: Any) -> None:
 
 
 def _folder(run: Any) -> str | None:
-    """Return where wandb keeps a run on disk."""
-    folder = getattr(run, "dir", None)
-    return str(Path(folder).resolve().parent) if folder else None
+    """Return where wandb keeps a run on disk; None for a disabled run, which names a folder that is not there."""
+    folder = Path(getattr(run, "dir", None) or "").resolve().parent
+    return str(folder) if getattr(run, "dir", None) and folder.is_dir() else None

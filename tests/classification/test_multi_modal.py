@@ -238,6 +238,19 @@ def test_samples_with_names_and_endings_of_their_own(make: Any, folder: Path, tm
     assert len(silent.predict(folder, image_path=pictures).predictions) == 6
 
 
+def test_endings_need_no_dot_and_images_may_be_called_like_their_samples(make: Any, folder: Path) -> None:
+    model = make(num_labels=3)
+    expected = model.predict(folder).raw_outputs
+    for path in folder.glob("*.json"):
+        sample = json.loads(path.read_text("utf-8"))
+        del sample["images"]
+        path.write_text(json.dumps(sample), encoding="utf-8")
+    endings = {"image_type_extension": "png", "data_type_extension": "json"}
+    np.testing.assert_array_equal(model.predict(folder, **endings).raw_outputs, expected)
+    named = _frame(images=["0", "1.png", "2", "3", "4", "5.png"])
+    np.testing.assert_array_equal(model.predict(named, image_path=folder, **endings).raw_outputs, expected)
+
+
 def test_columns_may_have_other_names(make: Any) -> None:
     frame = _frame().rename(columns={"text": "plot", "labels": "genre", "images": "poster"})
     kept = frame.copy()
@@ -338,6 +351,9 @@ def test_folders_and_lists_that_do_not_fit_are_refused(make: Any, folder: Path, 
     )
     assert _refused(lambda: model.predict(_frame(), files_list=["0"])) == (
         "files_list names samples of a folder, but to_predict is a DataFrame."
+    )
+    assert _refused(lambda: model.train_model(_frame(), "outputs/")) == (
+        "files_list names samples of a folder, but train_df is a DataFrame. Give output_dir by its name."
     )
     assert _refused(lambda: model.predict({"text": ["a", "b"], "images": [_picture("red")]})) == (
         "to_predict needs as many texts as images, but its lists have the lengths {'text': 2, 'images': 1}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_passages_are_ordered_by_the_odds_of_the_second_class(make: Make) -> Non
         assert places.tolist() == np.argsort(-odds).tolist()
         assert texts == [given[place] for place in places]
         np.testing.assert_allclose(values, odds[places], rtol=1e-4, atol=1e-5)
+    assert pickle.loads(pickle.dumps(found)).passages == passages
     frame = found.to_frame()
     assert frame["query_text"].tolist() == [QUERIES[0]] * 3 + [QUERIES[1]] * 2
     assert frame["rank"].tolist() == [1, 2, 3, 1, 2]
@@ -90,6 +92,9 @@ def test_one_list_of_passages_serves_all_queries(make: Make) -> None:
     [
         (QUERIES, PASSAGES[:1], r"^rerank has 2 queries but 1 lists of passages\. Give one list per query"),
         (QUERIES, [["a"], []], r"^rerank has no passages for the queries in row 1\.$"),
+        ("who?", None, r"^rerank has no passages for the queries in row 0\.$"),
+        ([], ["a"], r"^rerank has no queries\.$"),
+        (_rows().head(0), None, r"^rerank has no queries\.$"),
         (QUERIES, None, r"^rerank has 2 queries but 0 lists of passages\."),
         (_rows().drop(columns="passage"), None, r"^rerank takes a frame with the columns \['query_text', 'passage'\]"),
     ],

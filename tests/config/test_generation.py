@@ -26,6 +26,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"min_length": 30}, {"min_new_tokens": 20}),
     # What only sampling or beams would read is left out without them.
     ({"temperature": 0.5, "top_k": 3, "top_p": 0.5, "length_penalty": 2.0, "early_stopping": True}, {}),
+    # As scripts of old say that there are none.
+    ({"num_beams": None}, {}),
     ({"do_sample": True}, {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}),
     (
         {"do_sample": True, "temperature": 0.5, "top_k": 3, "top_p": 0.5},

@@ -16,7 +16,7 @@ _NAMES = {"classification", "pairs", "ner", "question_answering", "multi_modal",
 TASKS = [case for case in CASES if case.name in _NAMES]
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=[*ARCHITECTURES, "gpt2", "llama"])
 def architecture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("architectures") / request.param, request.param)
 

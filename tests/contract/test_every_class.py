@@ -7,6 +7,7 @@ import copy
 import functools
 import gc
 import json
+import pickle
 import random
 import re
 import sys
@@ -153,6 +154,18 @@ def test_answers_unpack(trained: Trained) -> None:
         assert tuple(map(str, prediction)) == tuple(str(getattr(prediction, name)) for name in trained.case.predicted)
     else:
         assert prediction == prediction.predictions
+
+
+def test_results_can_be_copied_and_pickled(trained: Trained) -> None:
+    results = [trained.details, trained.model.eval_model(trained.case.held_out, output_dir="scores")]
+    results += [trained.model.predict(trained.case.inputs)] if trained.case.writes else []
+    for result in results:
+        for again in (copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+            assert type(again) is type(result)
+            assert repr(again) == repr(result)
+            # Images are shown by where they are in memory.
+            frames = [one.to_frame().drop(columns="images", errors="ignore") for one in (again, result)]
+            pd.testing.assert_frame_equal(*(frame.astype(str) for frame in frames))
 
 
 def test_a_batch_of_different_lengths_answers_like_one_row_at_a_time(trained: Trained) -> None:

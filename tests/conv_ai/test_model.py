@@ -23,8 +23,8 @@ from easytx.testing import tiny_checkpoint
 
 ARCHITECTURES = ["gpt2", "llama", "openai-gpt", "blenderbot", "blenderbot-small"]
 WITHOUT_DATA = (
-    "{} needs data: give a path to persona-chat JSON, a list of its conversations, or a DataFrame with the columns "
-    "history, reply and personality, as the first argument; easytx.samples.load('chats') has a few."
+    "train_model needs data: give a path to persona-chat JSON, a list of its conversations, or a DataFrame with the "
+    "columns history, reply and personality, as the first argument; easytx.samples.load('chats') has a few."
 )
 
 
@@ -183,10 +183,24 @@ def test_long_rows_are_counted(talker: Callable[..., ConvAIModel], chats: list[d
         talker(max_seq_length=40).predict(chats)
 
 
-@pytest.mark.parametrize("method", ["train_model", "eval_model"])
-def test_without_data_it_says_what_to_give(talker: Callable[..., ConvAIModel], method: str) -> None:
-    with pytest.raises(ArgumentError, match=rf"^{re.escape(WITHOUT_DATA.format(method))}$"):
-        getattr(talker(), method)()
+def test_without_data_it_says_what_to_give(talker: Callable[..., ConvAIModel]) -> None:
+    with pytest.raises(ArgumentError, match=rf"^{re.escape(WITHOUT_DATA)}$"):
+        talker().train_model()
+
+
+def test_without_data_it_evaluates_on_the_conversations_that_come_along(talker: Callable[..., ConvAIModel]) -> None:
+    model = talker(evaluate_generated_text=False, max_seq_length=400)
+    message = "^eval_model was given no data, and scores the evaluation part of the sample 'chats', which comes with"
+    with pytest.warns(UserWarning, match=message):
+        result = model.eval_model()
+    assert result == model.eval_model(easytx.samples.load("chats")[1])
+
+
+def test_no_more_is_replied_than_a_model_can_write(talker: Callable[..., ConvAIModel]) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"^max_new_tokens is 513, but '.*' writes at most 512 tokens\. Set max_new_t"
+    ):
+        talker("blenderbot", max_new_tokens=513).interact_single("Hi")
 
 
 def test_a_model_that_only_reads_is_refused(tmp_path: Path) -> None:

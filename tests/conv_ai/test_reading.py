@@ -112,6 +112,10 @@ def test_nothing_of_the_callers_changes(chats: list[dict[str, Any]]) -> None:
             [{"history": ["Hi"], "reply": "a"}, {"history": [3], "reply": "a"}],
             "train_df has something else than a list of texts in 1 row of the column 'history': row 1.",
         ),
+        (
+            [{"history": ["Hi", "\ud83c"], "reply": "a"}],
+            "train_df has half characters (lone surrogates) in 1 row of the column 'history': row 0.",
+        ),
         ([{"history": "Hi", "reply": None}], "train_df has no text in 1 row of the column 'reply': row 0."),
         (
             [{"history": "Hi", "candidates": []}],
@@ -133,3 +137,8 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "chats.json").write_text("[{", "utf-8")
     with pytest.raises(DataError, match=r"chats\.json', which is no JSON file\. The cause was: "):
         _read(tmp_path / "chats.json")
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "chats.json").write_bytes(b'\xef\xbb\xbf[{"history": "Hi", "reply": "a"}]')
+    assert _read(tmp_path / "chats.json")["history"].tolist() == [["Hi"]]

@@ -76,3 +76,15 @@ def test_metrics_get_answers_and_those_for_probabilities_the_outputs() -> None:
     assert got["prob_auc"] == (["a"], raw)
     custom_scores(metrics, ["a"], ["b"])
     assert got["prob_auc"] == (["a"], ["b"])
+
+
+def test_what_ranks_passages_elsewhere_may_be_named_where_nothing_is_ranked() -> None:
+    given = {"qrels": None, "run_dict": None, "eval_name": None, "eval_set": "dev", "top_k": 10}
+    call = read_call("train_model", {**given, "include_titles": False}, data=[1], columns=("text",))
+    assert (call.metrics, call.options) == ({}, {})
+    with pytest.raises(ArgumentError) as refused:
+        read_call("train_model", {"qrels": {"q1": {"d1": 1}}}, data=[1], columns=("text",))
+    assert str(refused.value) == (
+        "train_model cannot use 'qrels': ClassificationModel ranks passages, with rerank, and scores rankings, with "
+        "as_reranker=True in args."
+    )

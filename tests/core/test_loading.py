@@ -149,6 +149,19 @@ def test_a_new_head_is_drawn_from_its_seed_and_nothing_else(checkpoint: Path) ->
     assert heads[0].shape == (3, 32)
 
 
+@pytest.mark.parametrize("architecture", ["longformer", "roberta", "bert"])
+def test_no_new_weight_is_what_was_in_memory(architecture: str, tmp_path: Path) -> None:
+    folder = str(tiny_checkpoint(tmp_path / architecture, architecture))
+    config = loading.load_config(folder, options={}, changes={})
+    torch.use_deterministic_algorithms(True)
+    try:
+        # Torch then fills what nobody has set with NaN.
+        model = loading.load_weights("AutoModelForMaskedLM", folder, config, seed=0, options={})
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [name for name, value in model.named_parameters() if value.isnan().any()] == []
+
+
 def test_a_head_for_other_labels_is_replaced(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path / "headed", head="AutoModelForSequenceClassification", num_labels=3)
     assert _weights(folder).classifier.weight.shape == (3, 32)

@@ -11,7 +11,7 @@ import transformers
 
 from easytx.classification import ClassificationArgs, ClassificationModel
 from easytx.core.saving import check_output_dir, write_results
-from easytx.errors import OutputDirError
+from easytx.errors import ArgumentError, OutputDirError
 
 
 def _model(checkpoint: Path, **args: Any) -> ClassificationModel:
@@ -29,6 +29,19 @@ def test_a_folder_holds_json_and_safetensors_only(checkpoint: Path, tmp_path: Pa
         "tokenizer.json",
         "tokenizer_config.json",
     ]
+
+
+def test_scripts_may_name_the_network_that_is_saved(checkpoint: Path, tmp_path: Path) -> None:
+    model = _model(checkpoint)
+    folder = model.save_model(tmp_path / "a", None, None, model.model, {"mcc": 0.5})
+    assert "| mcc | 0.5000 |" in (folder / "README.md").read_text("utf-8")
+    with pytest.raises(ArgumentError) as refused:
+        model.save_model(tmp_path / "b", model=_model(checkpoint).model)
+    assert str(refused.value) == (
+        "save_model writes the network of this object, but was given another one as model. Set its attribute `model` "
+        "to that one first."
+    )
+    assert not (tmp_path / "b").exists()
 
 
 def test_transformers_opens_it(checkpoint: Path, tmp_path: Path) -> None:
@@ -89,6 +102,9 @@ def test_only_the_arguments_can_be_saved(checkpoint: Path, tmp_path: Path) -> No
 
 def test_a_folder_that_is_not_empty_is_written_to_only_if_allowed(tmp_path: Path) -> None:
     check_output_dir(tmp_path / "new", overwrite=False)
+    check_output_dir(tmp_path, overwrite=False)
+    # What comes of an evaluation is in nobody's way.
+    write_results(tmp_path, {"mcc": 0.5})
     check_output_dir(tmp_path, overwrite=False)
     (tmp_path / "mine.txt").write_text("x")
     check_output_dir(tmp_path, overwrite=True)

@@ -33,6 +33,17 @@ def test_numbers_become_texts() -> None:
     assert checks.texts_of(frame, "text", name="train_df") == ["a", "3", "2.5", "True"]
     assert checks.texts_of(pd.DataFrame({"text": [1, 2]}), "text", name="train_df") == ["1", "2"]
     assert checks.texts_of(pd.DataFrame({"text": [""]}), "text", name="train_df") == [""]
+    assert checks.texts_of(pd.DataFrame({"text": ["ü 🎉"]}), "text", name="train_df") == ["ü 🎉"]
+
+
+def test_half_characters_are_named() -> None:
+    frame = pd.DataFrame({"text": pd.Series(["a", "ü \ud83c", "b\udf89"], dtype=object)})
+    with pytest.raises(DataError) as refused:
+        checks.texts_of(frame, "text", name="train_df")
+    assert str(refused.value) == (
+        "train_df has half characters (lone surrogates) in 2 rows of the column 'text': rows 1, 2. Mend them, for "
+        "example with text.encode('utf-8', 'replace').decode()."
+    )
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT])

@@ -234,6 +234,15 @@ def test_the_encoding_of_a_file_can_be_given(tmp_path: Path) -> None:
     assert found.to_dict("records") == [{"text": "ß", "labels": 1}]
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.jsonl"])
+def test_the_mark_that_windows_puts_at_the_beginning_is_no_text(name: str, tmp_path: Path) -> None:
+    content = "text,labels\nß,1\n" if name == "rows.csv" else '{"text": "ß", "labels": 1}'
+    (tmp_path / name).write_text(f"[{content}]" if name == "rows.json" else content, "utf-8-sig")
+    for encoding in (None, "utf_8", "UTF8"):
+        found = _frame(tmp_path / name, args=ClassificationArgs(encoding=encoding))
+        assert found.to_dict("records") == [{"text": "ß", "labels": 1}]
+
+
 def test_only_an_empty_cell_of_a_file_is_missing(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,labels\nNone,NA\n,x\n", "utf-8")
     found = _frame(tmp_path / "rows.csv")

@@ -14,14 +14,23 @@ PLACES = {
         "ClassificationModel",
         "MultiLabelClassificationArgs",
         "MultiLabelClassificationModel",
+        "MultiModalClassificationArgs",
+        "MultiModalClassificationModel",
     ],
     "easytx.config.global_args": ["global_args"],
     "easytx.config.model_args": [name for name in easytx.__all__ if name.endswith("Args")],
     "easytx.config.utils": ["sweep_config_to_sweep_values"],
+    "easytx.conv_ai": ["ConvAIArgs", "ConvAIModel"],
+    "easytx.language_generation": ["LanguageGenerationArgs", "LanguageGenerationModel"],
+    "easytx.language_modeling": ["GenerationArgs", "LanguageModelingArgs", "LanguageModelingModel"],
+    "easytx.language_representation": ["RepresentationModel"],
     "easytx.losses": ["DiceLoss", "FocalLoss", "TverskyLoss"],
     "easytx.model": ["TransformerModel"],
     "easytx.ner": ["NERArgs", "NERModel"],
     "easytx.question_answering": ["QuestionAnsweringArgs", "QuestionAnsweringModel"],
+    "easytx.retrieval": ["RetrievalArgs", "RetrievalModel"],
+    "easytx.seq2seq": ["Seq2SeqArgs", "Seq2SeqModel"],
+    "easytx.t5": ["T5Args", "T5Model"],
 }
 
 

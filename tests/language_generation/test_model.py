@@ -6,12 +6,13 @@ import builtins
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import easytx
-from easytx.errors import ArgumentError
+from easytx.errors import ArgumentError, CheckpointError
 from easytx.language_generation import LanguageGenerationModel
 from easytx.language_modeling import LanguageModelingModel
 from easytx.testing import CORPUS, tiny_checkpoint
@@ -97,6 +98,9 @@ def test_a_prompt_is_asked_for_at_a_terminal_only(checkpoint: str, monkeypatch: 
     monkeypatch.setattr(builtins, "input", lambda _: PROMPTS[2])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     assert model.generate() == model.generate(PROMPTS[2])
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None)))
+    with pytest.raises(ArgumentError, match="generate needs a prompt, and there is no terminal to ask at"):
+        model.generate()
 
 
 def test_a_trained_language_model_opens_here(checkpoint: str, warned: Callable[..., Any]) -> None:
@@ -122,3 +126,16 @@ def test_other_settings_of_the_model(checkpoint: str, tmp_path: Path) -> None:
     other = tiny_checkpoint(tmp_path / "other", "gpt2", attn_pdrop=0.7)
     if checkpoint.endswith("gpt2"):
         assert _model(checkpoint, config_name=str(other)).config.attn_pdrop == 0.7
+
+
+def test_a_model_that_only_reads_is_refused(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path / "bert", "bert")
+    with pytest.raises(CheckpointError) as refused:
+        LanguageGenerationModel("bert", folder)
+    assert str(refused.value) == (
+        f"'{folder}' is a bert model, which reads texts but writes none. LanguageGenerationModel needs a causal "
+        "language model, such as gpt2."
+    )
+    args = {"mlm": False, "silent": True, "output_dir": "decoder", "fp16": False}
+    LanguageModelingModel("bert", str(folder), args=args).train_model(list(CORPUS[:4]))
+    assert LanguageGenerationModel("bert", "decoder", args=GREEDY).generate("the film")

@@ -74,6 +74,10 @@ def test_what_is_wrong_with_texts_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^train_df has no text in 1 row of the column 'text': row 1\."):
         _read(["a text", None])
     assert _read(str(tmp_path / "latin.txt"), encoding="latin-1") == ["caf\xe9"]
+    # Windows puts a mark at the beginning, and ends lines in its own way.
+    (tmp_path / "windows.txt").write_bytes("\ufeffone\r\ntwo\r\n".encode())
+    for encoding in (None, "UTF-8", "utf8"):
+        assert _read(str(tmp_path / "windows.txt"), encoding=encoding) == ["one", "two"]
 
 
 def test_files_are_streamed(tmp_path: Path) -> None:

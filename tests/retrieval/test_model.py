@@ -161,6 +161,7 @@ def test_evaluation_knows_the_rank_of_each_passage(make: Make, rows: pd.DataFram
     similarities = model.encode_queries(QUERIES) @ model.encode_passages(PASSAGES).T
     ranks = [int((row > row[place]).sum()) + 1 for place, row in enumerate(similarities)]
     assert evaluation.to_frame()["rank"].tolist() == ranks
+    assert evaluation["mrr_at_10"] == evaluation[0]["mrr_at_10"] == evaluation.result["mrr_at_10"]
     assert evaluation.result["mrr_at_10"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
     assert evaluation.result["top_2_accuracy"] == pytest.approx(np.mean([rank <= 2 for rank in ranks]))
     assert evaluation.mrr_each_query_dict["mrr_at_10"].tolist() == pytest.approx([1 / rank for rank in ranks])
@@ -168,6 +169,100 @@ def test_evaluation_knows_the_rank_of_each_passage(make: Make, rows: pd.DataFram
     exponentials = np.exp(similarities - similarities.max(axis=1, keepdims=True))
     shares = exponentials[np.arange(4), np.arange(4)] / exponentials.sum(axis=1)
     assert evaluation.result["eval_loss"] == pytest.approx(-np.log(shares).mean(), rel=1e-3)
+
+
+SEVERAL = pd.DataFrame(
+    {
+        "query_text": [QUERIES[0], QUERIES[1], QUERIES[0], QUERIES[2]],
+        "gold_passage": [PASSAGES[0], PASSAGES[1], PASSAGES[3], PASSAGES[2]],
+    }
+)
+
+
+def _trec(model: RetrievalModel, right: dict[str, dict[str, int]], measures: set[str], level: int = 1) -> Any:
+    """Return the means over queries that pytrec_eval gives, of searches among all passages."""
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    similarities = model.encode_queries(list(right)) @ model.encode_passages(PASSAGES).T
+    rows = [dict(zip(PASSAGES, map(float, row), strict=True)) for row in similarities]
+    run = dict(zip(right, rows, strict=True))
+    found = pytrec_eval.RelevanceEvaluator(right, measures, relevance_level=level).evaluate(run)
+    return pd.DataFrame(found).T.mean()
+
+
+def test_a_query_with_several_passages_is_one_query(make: Make) -> None:
+    model = make()
+    evaluation = model.eval_model(SEVERAL, additional_passages=PASSAGES)
+    right = {
+        QUERIES[0]: {PASSAGES[0]: 1, PASSAGES[3]: 1},
+        QUERIES[1]: {PASSAGES[1]: 1},
+        QUERIES[2]: {PASSAGES[2]: 1},
+    }
+    trec = _trec(model, right, {"recip_rank", "recall.2,5", "ndcg_cut.3,10", "success.1,2"})
+    for ours, theirs in {
+        "mrr_at_10": "recip_rank",
+        "recall_at_2": "recall_2",
+        "recall_at_5": "recall_5",
+        "ndcg_at_3": "ndcg_cut_3",
+        "ndcg_at_10": "ndcg_cut_10",
+        "top_1_accuracy": "success_1",
+        "top_2_accuracy": "success_2",
+    }.items():
+        assert evaluation.result[ours] == pytest.approx(trec[theirs]), ours
+    assert evaluation.relevance_list.sum(axis=1).tolist() == [2, 1, 2, 1]
+    assert evaluation.recall_at_k_each_query["recall_at_10"].tolist() == [1] * 4
+    assert evaluation.to_frame()["rank"].tolist()[0] == evaluation.to_frame()["rank"].tolist()[2]
+
+
+def test_relevant_passages_may_be_named(make: Make, rows: pd.DataFrame) -> None:
+    model = make()
+    named = [[PASSAGES[4]], [], [PASSAGES[5], "The bus left at ten."], []]
+    evaluation = model.eval_model(rows, relevant_docs=named, top_k_values=[4, 7])
+    assert evaluation.relevance_list.sum(axis=1).tolist() == [2, 1, 3, 1]
+    assert evaluation.relevance_list.shape == (4, 7)
+    assert [name for name in evaluation.result if name.startswith("recall")] == ["recall_at_4", "recall_at_7"]
+    assert evaluation.result["recall_at_7"] == 1
+    for wrong in ([0], "5", []):
+        with pytest.raises(ArgumentError, match=r"^top_k_values must be a list of whole numbers from 1, but is "):
+            model.eval_model(rows, top_k_values=wrong)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_folder_with_judgements_is_searched_as_a_whole(make: Make, tmp_path: Path, level: int) -> None:
+    (tmp_path / "data" / "qrels").mkdir(parents=True)
+    corpus = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(PASSAGES)]
+    queries = [{"_id": f"q{i}", "text": text} for i, text in enumerate(QUERIES)]
+    for name, records in (("corpus", corpus), ("queries", queries)):
+        (tmp_path / "data" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)), "utf-8")
+    judged = {"q0": {"d3": 1, "d0": 2}, "q1": {"d1": 2}, "q3": {"d2": 1, "d4": 2}}
+    lines = [f"{query}\t{passage}\t{gain}" for query, row in judged.items() for passage, gain in row.items()]
+    for split in ("train", "test"):
+        (tmp_path / "data" / "qrels" / f"{split}.tsv").write_text("\n".join(["a\tb\tc", *lines]), "utf-8")
+    model = make(args={"data_format": "beir", "relevance_level": level})
+    result, doc_ids, *_ = evaluation = model.eval_model(tmp_path / "data")
+    assert evaluation.to_frame()[["query_id", "gold_passage"]].to_numpy().tolist() == [
+        ["q0", PASSAGES[0]],
+        ["q1", PASSAGES[1]],
+        ["q3", PASSAGES[4]],
+    ]
+    assert {*doc_ids.ravel()} == {f"d{i}" for i in range(6)}
+    right = {
+        QUERIES[int(query[1])]: {PASSAGES[int(passage[1])]: gain for passage, gain in row.items()}
+        for query, row in judged.items()
+    }
+    trec = _trec(model, right, {"recip_rank", "recall.2", "ndcg_cut.5"}, level)
+    assert result["mrr_at_10"] == pytest.approx(trec["recip_rank"])
+    assert result["recall_at_2"] == pytest.approx(trec["recall_2"])
+    assert result["ndcg_at_5"] == pytest.approx(trec["ndcg_cut_5"])
+    assert model.train_model(tmp_path / "data").global_step == 2
+
+
+def test_no_right_passage_becomes_a_hard_negative(make: Make) -> None:
+    model = make()
+    mined = model.build_hard_negatives(SEVERAL, PASSAGES, 3)
+    for query, group in mined.groupby("query_text"):
+        names = ["hard_negative", "hard_negative_2", "hard_negative_3"]
+        assert not set(group[names].to_numpy().ravel()) & set(group["gold_passage"]), query
+        assert group[names].notna().all(axis=None)
 
 
 def test_titles_are_read_before_passages(make: Make, rows: pd.DataFrame) -> None:
@@ -334,16 +429,20 @@ def test_hard_negatives_are_near_and_not_the_right_passage(make: Make, rows: pd.
     model.train_model(str(tmp_path / "hard_negatives.tsv"), args={"hard_negatives": True, "n_hard_negatives": 2})
 
 
-def test_hard_negatives_of_texts_alone_may_be_right(make: Make, tmp_path: Path) -> None:
+def test_hard_negatives_of_texts_alone_may_be_right(make: Make) -> None:
     model = make()
     found = model.build_hard_negatives(queries=QUERIES, passage_dataset=PASSAGES, retrieve_n_docs=1)
     assert (
         found["hard_negative"].tolist()
         == model.predict(QUERIES, prediction_passages=PASSAGES).to_frame()["prediction"].tolist()
     )
-    assert list(tmp_path.iterdir()) == []
-    with pytest.warns(UserWarning, match=r"^4 querys? of 4 got fewer than 3 hard negatives\.$|^4 queries of 4"):
+    written = pd.read_csv("outputs/hard_negatives.tsv", sep="\t")
+    assert written["hard_negative"].tolist() == found["hard_negative"].tolist()
+    with pytest.warns(UserWarning, match=r"^Of 4 queries 4 got fewer than 3 hard negatives\.$"):
         model.build_hard_negatives(QUERIES, PASSAGES[:2], retrieve_n_docs=3)
+    kept = Path("outputs/hard_negatives.tsv").read_bytes()
+    make(args={"no_save": True}).build_hard_negatives(QUERIES, PASSAGES[:1])
+    assert Path("outputs/hard_negatives.tsv").read_bytes() == kept
 
 
 # What is refused

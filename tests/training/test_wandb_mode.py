@@ -98,15 +98,23 @@ def test_tracking_can_be_disabled_by_the_environment(value: str, monkeypatch: py
     assert stated_mode({}) is None
 
 
-def test_a_disabled_run_writes_nothing(
-    classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("name", "value"), [("WANDB_DISABLED", "true"), ("WANDB_MODE", "disabled")])
+def test_a_disabled_run_writes_and_says_nothing(
+    name: str,
+    value: str,
+    classifier: Make,
+    train_df: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("WANDB_DISABLED", "true")
+    monkeypatch.setenv(name, value)
     model = classifier(wandb_project="p", no_save=True, wandb_kwargs={"dir": str(tmp_path)})
     model.train_model(train_df)
     assert model.wandb_run_id is None
     assert wandb.run is None
     assert list(tmp_path.iterdir()) == []
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_without_a_key_a_run_is_offline() -> None:
