@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,11 +115,11 @@ def classes(column: pd.Series, *, name: str) -> list[Any]:
             f"{name} has numbers such as {values[fractions[0]]!r} where classes are expected ({rows(fractions)}). "
             "To predict numbers, set regression=True in args and num_labels=1."
         )
-    unhashable = [i for i, value in enumerate(values) if isinstance(value, (tuple, dict, set, np.ndarray))]
-    if unhashable:
+    several = [i for i, value in enumerate(column) if _is_several(value)]
+    if several:
         raise LabelError(
-            f"{name} has {with_article(type(column.iloc[unhashable[0]]).__name__)} where one class a row is expected "
-            f"({rows(unhashable)}). For several labels a row use MultiLabelClassificationModel."
+            f"{name} has {with_article(type(column.iloc[several[0]]).__name__)} where one class a row is expected "
+            f"({rows(several)}). For several labels a row use MultiLabelClassificationModel."
         )
     return [int(value) if isinstance(value, float) else value for value in values]
 
@@ -235,12 +237,26 @@ def _present(column: pd.Series, name: str) -> list[Any]:
     return [plain(value) for value in column]
 
 
+def _is_several(value: Any) -> bool:
+    """Tell whether a label is no single one: a list, or the tuple of 0 and 1 that says which labels there are."""
+    if isinstance(value, tuple):
+        return all(item in (0, 1) for item in value)
+    return not isinstance(plain(value), Hashable) or isinstance(value, list) or getattr(value, "ndim", 0) > 0
+
+
 def _as_list(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            value = json.loads(value.replace("'", '"'))
-        except json.JSONDecodeError:
-            return None
-    if not isinstance(value, (list, tuple, np.ndarray)):
+        value = _read_list(value.strip())
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
         return None
     return tuple(plain(item) for item in value)
+
+
+def _read_list(text: str) -> Any:
+    """Return the list that a text shows, as JSON or as Python writes it, or None."""
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return read(text)
+    return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
@@ -16,10 +17,18 @@ from easytx.errors import ArgumentError
 _DATA = ("train_df", "train_data", "train_file")
 _EVALUATION = ("eval_df", "eval_data", "eval_file")
 
-# Named by old scripts; the class decides now.
-_IGNORED = {"multi_label": "the class says whether labels are multi-label"}
+_RANKING = "as_reranker in args has rankings scored"
+
+# Named by old scripts.
+_IGNORED = {
+    "multi_label": "the class says whether labels are multi-label",
+    "verbose_logging": "logging.getLogger('easytx') says how much is logged",
+    **dict.fromkeys(("qrels", "run_dict", "eval_name", "eval_set", "top_k", "include_titles"), _RANKING),
+}
 
 Metric = Callable[[Any, Any], Any]
+
+M = TypeVar("M", bound=Callable[..., Any])
 
 
 @dataclass
@@ -86,6 +95,8 @@ def read_call(
         elif name.endswith("_column") and name.removesuffix("_column") in columns:
             call.renames[name.removesuffix("_column")] = value
         elif name in _IGNORED:
+            if value is None:
+                continue
             warn_user(f"{method}({name}=...) has no effect: {_IGNORED[name]}.")
         elif callable(value):
             call.metrics[name] = value
@@ -104,6 +115,27 @@ def read_call(
     if call.data is None:
         raise ArgumentError(f"{method} needs data: {remedy}.")
     return call
+
+
+def with_multi_label_second(method: M, *names: str) -> M:
+    """Return a method that also takes its arguments as old scripts give them: after the rows, `multi_label`.
+
+    Args:
+        method: Takes the rows first.
+        *names: The arguments that come after `multi_label` there, in their order.
+    """
+
+    @functools.wraps(method)
+    def call(self: Any, *given: Any, **kwargs: Any) -> Any:
+        if len(given) > 1 and isinstance(given[1], bool):
+            if len(given) - 2 > len(names):
+                raise ArgumentError(f"{method.__name__} takes at most {len(names) + 2} arguments without their names.")
+            rows, multi_label, *others = given
+            named = {"multi_label": multi_label, **dict(zip(names, others, strict=False))}
+            given, kwargs = (rows,), {**named, **kwargs}
+        return method(self, *given, **kwargs)
+
+    return cast(M, call)
 
 
 def custom_scores(

@@ -26,7 +26,7 @@ from easytx.training.arguments import OneDeviceArguments, adafactor_options, tra
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.precision import describe, threads
+from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
 from easytx.training.trainer import EasyTrainer, copied_weights
@@ -67,7 +67,7 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         use_cache=None if args.gradient_checkpointing else getattr(model.config, "use_cache", None),
     )
     train, held_out = _rows(model, call)
-    with threads(args.thread_count):
+    with threads(args.thread_count), kept_random_state():
         return _Run(model, train, held_out, call, settings, callbacks).train(resume)
 
 
@@ -225,7 +225,7 @@ class _Run:
 
     def _save(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
         self.model.run_record = self.report.tracker.record()
-        self.model.save_model(folder, results or {})
+        self.model.save_model(folder, results=results or {})
 
     def _keep_best(self, result: dict[str, Any]) -> None:
         if self.args.no_save:

@@ -22,6 +22,8 @@ def fingerprint(tokenizer: Any, *parts: Any) -> str:
         state = {"vocab": tokenizer.get_vocab(), "settings": repr(tokenizer)}
     # What the last call left behind; a call sets both anew.
     state |= {"truncation": None, "padding": None}
+    # The same vocabulary may serve architectures that read other inputs, or from another side.
+    state["settings of calls"] = [*tokenizer.model_input_names, tokenizer.padding_side, tokenizer.truncation_side]
     digest = hashlib.sha256(json.dumps(state).encode())
     for part in parts:
         for piece in part if _is_list(part) else (part,):

@@ -105,14 +105,28 @@ def as_frame(
         DataError: If the data cannot be read or lacks columns or rows.
     """
     frame = _named(_read(data, name=name, args=args), columns, name=name, with_labels=with_labels)
-    ours_of = {theirs: ours for ours, theirs in (renames or {}).items()}
+    frame = renamed(frame, renames or {}, name=name)
+    columns.check(frame, name=name, with_labels=with_labels)
+    return frame
+
+
+def renamed(frame: pd.DataFrame, renames: Mapping[str, Any], *, name: str) -> pd.DataFrame:
+    """Return a frame with our column names, in place of any columns that had them.
+
+    Args:
+        frame: The caller's, left as it is.
+        renames: Our column name -> the caller's.
+        name: What to call the rows in messages.
+
+    Raises:
+        DataError: If there is no such column.
+    """
+    ours_of = {theirs: ours for ours, theirs in renames.items()}
     for theirs, ours in ours_of.items():
         if theirs not in frame:
             raise DataError(f"{name} has no column '{theirs}' (given as {ours}_column); it has {list(frame.columns)}.")
     hidden = [ours for ours in ours_of.values() if ours not in ours_of]
-    frame = frame.drop(columns=hidden, errors="ignore").rename(columns=ours_of)
-    columns.check(frame, name=name, with_labels=with_labels)
-    return frame
+    return frame.drop(columns=hidden, errors="ignore").rename(columns=ours_of)
 
 
 def as_texts(
@@ -126,13 +140,11 @@ def as_texts(
     Raises:
         DataError: If the data has another form, or no rows.
     """
-    single, *_ = columns.texts
     if isinstance(data, str) and not _is_file(data):
         if _names_a_file(data) and not data.split()[1:]:
             warn_user(f"There is no file '{data}'; it is taken as a text.")
         data = [data]
-    if isinstance(data, pd.Series) and len(data):
-        return pd.DataFrame({single[0]: data})
+    index = data.index if isinstance(data, pd.Series) else None
     if hasattr(data, "tolist"):
         data = data.tolist()
     if isinstance(data, (list, tuple)) and not any(isinstance(row, Mapping) for row in data):
@@ -144,7 +156,7 @@ def as_texts(
             shapes = " or ".join("strings" if len(t) == 1 else f"lists of {len(t)} strings" for t in columns.texts)
             raise DataError(f"{name} must be a list of {shapes}, but its rows have {sorted(width)} parts.")
         rows = [[row] for row in data] if width == {1} and not isinstance(data[0], (list, tuple)) else list(data)
-        return pd.DataFrame(rows, columns=list(names))
+        return pd.DataFrame(rows, columns=list(names), index=index)
     return as_frame(data, columns, name=name, args=args, renames=renames, with_labels=False)
 
 

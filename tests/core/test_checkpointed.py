@@ -165,3 +165,18 @@ def test_a_folder_may_hold_a_tokenizer_alone(checkpoint: Path, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelNotFoundError, match="holds no model"):
         _model("bert", checkpoint, tokenizer_name=str(tmp_path / "empty"))
+
+
+def test_states_of_an_optimiser_are_saved_beside_the_model_that_is_given(checkpoint: Path, tmp_path: Path) -> None:
+    model = _model("bert", checkpoint, num_labels=2)
+    network = copy.deepcopy(model.model)
+    with torch.no_grad():
+        network.classifier.bias.fill_(3.0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.5)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    folder = model.save_model(tmp_path / "there", optimizer, scheduler, network, {"mcc": 0.25})
+    assert torch.load(folder / "optimizer.pt", weights_only=True)["param_groups"][0]["initial_lr"] == 0.5
+    assert torch.load(folder / "scheduler.pt", weights_only=True)["total_iters"] == 5
+    assert "| mcc | 0.2500 |" in (folder / "README.md").read_text("utf-8")
+    assert _model(folder).model.classifier.bias.tolist() == [3.0, 3.0]
+    assert not list(model.save_model(tmp_path / "plain").glob("*.pt"))

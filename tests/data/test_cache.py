@@ -41,7 +41,12 @@ def test_everything_that_matters_changes_the_name() -> None:
     cased.backend_tokenizer.normalizer = normalizers.Lowercase()
     added = tiny_tokenizer()
     added.add_tokens(["<new>"])
+    without_types, from_the_left = tiny_tokenizer(), tiny_tokenizer()
+    without_types.model_input_names = ["input_ids", "attention_mask"]
+    from_the_left.truncation_side = "left"
     names = [
+        fingerprint(without_types, TEXTS, (), 8, None),
+        fingerprint(from_the_left, TEXTS, (), 8, None),
         fingerprint(tokenizer, TEXTS, (), 8, None),
         fingerprint(tokenizer, ["good film", "bad filn"], (), 8, None),
         fingerprint(tokenizer, TEXTS[::-1], (), 8, None),
