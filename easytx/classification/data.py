@@ -87,14 +87,26 @@ def multi_label_answers(logits: np.ndarray, windows: list[np.ndarray], threshold
     """
     from scipy.special import expit
 
-    limits = np.asarray(threshold)
-    if limits.ndim > 1 or limits.size not in (1, logits.shape[1]):
-        raise ArgumentError(
-            f"threshold must be one number or one per label ({logits.shape[1]}), but has the shape {limits.shape}."
-        )
+    limits = checked_threshold(threshold, logits.shape[1])
     best = logits if len(windows) == len(np.concatenate(windows)) else np.stack([w.max(axis=0) for w in windows])
     probabilities = expit(best.astype(np.float64)).astype(np.float32)
     return Answers(best, windows, probabilities, (probabilities >= limits).astype(np.int64))
+
+
+def checked_threshold(threshold: float | Sequence[float], labels: int) -> np.ndarray:
+    """Return one probability, or one per label.
+
+    Raises:
+        ArgumentError: If it is neither.
+    """
+    limits = np.asarray(threshold)
+    if limits.ndim > 1 or limits.size not in (1, labels):
+        raise ArgumentError(
+            f"threshold must be one number or one per label ({labels}), but has the shape {limits.shape}."
+        )
+    if limits.dtype.kind not in "fiu" or not ((limits >= 0) & (limits <= 1)).all():
+        raise ArgumentError(f"threshold must be a probability, from 0 to 1, but is {threshold!r}.")
+    return limits
 
 
 def regression_answers(logits: np.ndarray, windows: list[np.ndarray]) -> Answers:
@@ -158,6 +170,12 @@ def label_lists(column: pd.Series, *, name: str) -> tuple[list[tuple[Any, ...]],
             "Give a list of 0 and 1, one per label, or a list of label names."
         )
     found = [value for value in lists if value is not None]
+    missing = [i for i, row in enumerate(found) if any(pd.api.types.is_scalar(v) and pd.isna(v) for v in row)]
+    if missing:
+        raise LabelError(
+            f"{name} has lists with a missing label, such as {list(found[missing[0]])} ({rows(missing)}). "
+            "Fill them with 1 or 0, or leave the name out."
+        )
     shares = [i for i, row in enumerate(found) if any(isinstance(v, float) and not v.is_integer() for v in row)]
     if shares:
         raise LabelError(

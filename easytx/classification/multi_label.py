@@ -80,6 +80,7 @@ class MultiLabelClassificationModel(ClassificationModel):
         if split == "train":
             self.args = self.args.merged({"predict_names": not vectors})
             self._learn(lists, vectors, name)
+        rules.checked_threshold(self.args["threshold"], len(self.known_labels()))
         matrix = rules.label_matrix(lists, vectors, self.known_labels(), name=name)
         if split == "train":
             self.weigh(matrix)

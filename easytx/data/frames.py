@@ -58,7 +58,7 @@ class Columns:
         if not any(all(column in has for column in columns) for columns in wanted):
             nearest = max(wanted, key=lambda columns: sum(column in has for column in columns))
             listed = " or ".join(str(list(columns)) for columns in wanted if columns == nearest or len(wanted) == 1)
-            raise DataError(f"{name} needs the columns {listed}, but has {has}. {_remedy(name, nearest, has)}")
+            raise DataError(f"{name} needs the columns {listed}, but has {has}. {remedy(name, nearest, has)}")
         twice = [column for column in self.all() if has.count(column) > 1]
         if twice:
             raise DataError(f"{name} has several columns of the name '{twice[0]}'. Rename or drop all but one of them.")
@@ -66,7 +66,8 @@ class Columns:
             raise DataError(f"{name} has no rows.")
 
 
-def _remedy(name: str, wanted: Sequence[str], has: list[Any]) -> str:
+def remedy(name: str, wanted: Sequence[str], has: list[Any]) -> str:
+    """Return what to do where a frame of this name lacks columns: which of its own look like them."""
     missing = [column for column in wanted if column not in has]
     spare = [column for column in has if column not in wanted and isinstance(column, str)]
     renames = {}
@@ -156,8 +157,16 @@ def as_texts(
             shapes = " or ".join("strings" if len(t) == 1 else f"lists of {len(t)} strings" for t in columns.texts)
             raise DataError(f"{name} must be a list of {shapes}, but its rows have {sorted(width)} parts.")
         rows = [[row] for row in data] if width == {1} and not isinstance(data[0], (list, tuple)) else list(data)
-        return pd.DataFrame(rows, columns=list(names), index=index)
+        return frame_of(rows, columns=list(names), index=index)
     return as_frame(data, columns, name=name, args=args, renames=renames, with_labels=False)
+
+
+def frame_of(rows: Any, **options: Any) -> pd.DataFrame:
+    """Return rows as a DataFrame, those that pandas' strings cannot hold as well: with halves of characters."""
+    try:
+        return pd.DataFrame(rows, **options)
+    except UnicodeEncodeError:
+        return pd.DataFrame(rows, **options, dtype=object)
 
 
 def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
@@ -168,7 +177,7 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
     if hasattr(data, "to_pandas"):
         frame: pd.DataFrame = data.to_pandas()
         return frame
-    if not isinstance(data, Sequence):
+    if not isinstance(data, Sequence) or isinstance(data, (bytes, bytearray)):
         hint = f" Give pd.DataFrame({name})." if isinstance(data, Mapping) or hasattr(data, "tolist") else ""
         raise DataError(
             f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is "
@@ -176,7 +185,7 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
         )
     if len(data) == 0:
         raise DataError(f"{name} has no rows.")
-    return pd.DataFrame(list(data))
+    return frame_of(list(data))
 
 
 def _named(frame: pd.DataFrame, columns: Columns, *, name: str, with_labels: bool) -> pd.DataFrame:

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from easytx.config.model_args import ModelArgs
-from easytx.data.checks import counted, rows, with_article
-from easytx.data.frames import read_file, renamed
+from easytx.data.checks import counted, refuse_broken_texts, rows, with_article
+from easytx.data.frames import frame_of, read_file, remedy, renamed
 from easytx.data.labels import plain
 from easytx.errors import DataError
 
@@ -184,8 +184,8 @@ def _as_rows(data: Any, name: str, args: ModelArgs) -> pd.DataFrame:
     if not isinstance(data, Sequence) or not all(isinstance(entry, Mapping) for entry in data):
         raise DataError(f"{name} must be {_FORMS}; it is {_short(data)}. Bring it into one of these forms.")
     if all("qas" not in entry and "paragraphs" not in entry for entry in data):
-        return pd.DataFrame.from_records([dict(entry) for entry in data])
-    return pd.DataFrame.from_records(list(_flat(data, name)))
+        return frame_of([dict(entry) for entry in data])
+    return frame_of(list(_flat(data, name)))
 
 
 def _flat(entries: Iterable[Mapping[str, Any]], name: str) -> Iterable[dict[str, Any]]:
@@ -250,9 +250,8 @@ def _check_columns(frame: pd.DataFrame, name: str, *, with_answers: bool) -> Non
     if missing == ["answers"] and "is_impossible" in frame:
         missing = []
     if missing:
-        raise DataError(
-            f"{name} needs {needed} of every question, but has {list(frame.columns)}. Add or rename what is missing."
-        )
+        has = list(frame.columns)
+        raise DataError(f"{name} needs {needed} of every question, but has {has}. {remedy(name, needed, has)}")
 
 
 def _column(frame: pd.DataFrame, column: str) -> list[Any]:
@@ -267,6 +266,7 @@ def _texts_of(frame: pd.DataFrame, column: str, name: str) -> list[str]:
             f"{name} has no text in {counted(len(empty), 'row')} of the column '{column}': {rows(empty)}. "
             f"Fill or drop {'it' if len(empty) == 1 else 'them'}."
         )
+    refuse_broken_texts(values, column, name=name)
     return values
 
 

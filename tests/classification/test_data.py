@@ -119,6 +119,13 @@ def test_a_row_without_a_list_is_refused(value: Any) -> None:
     )
 
 
+def test_a_missing_label_in_a_list_is_refused_with_its_row() -> None:
+    assert _refusal(rules.label_lists, [[1, 0], [1, None], [np.nan, 1.0]]) == (
+        "train_df has lists with a missing label, such as [1, None] (rows 1, 2). "
+        "Fill them with 1 or 0, or leave the name out."
+    )
+
+
 def test_vectors_of_different_lengths_are_refused() -> None:
     assert _refusal(rules.label_lists, [[1, 0], [0, 1], [1, 0, 1], [1]]) == (
         "train_df has label lists of different lengths: 2 in row 0, but 3 in rows 2, 3. "

@@ -335,3 +335,13 @@ def test_columns_of_other_names_are_told(tmp_path, kind):
     assert str(refused.value) == (
         "train_data has no column 'text' (given as context_column); it has ['passage', 'question', 'found']."
     )
+
+
+def test_a_misspelled_column_is_suggested():
+    frame = flat(answers=["Elin Berg"]).rename(columns={"context": "contexts"})
+    with pytest.raises(DataError) as refused:
+        as_questions(frame)
+    assert str(refused.value) == (
+        f"train_data needs ['context', 'question', 'answers'] of every question, but has {list(frame.columns)}. "
+        "Rename them, for example train_data.rename(columns={'contexts': 'context'})."
+    )
