@@ -74,7 +74,7 @@ def read_call(
         remedy: What to do where there is no data.
 
     Raises:
-        ArgumentError: If the data is missing, an argument is neither known nor a function, or there is something
+        ArgumentError: If the data is missing or given twice, an argument is neither known nor a function, or there is something
             else where `output_dir` belongs.
     """
     if output_dir is not None and output_dir is not False and not isinstance(output_dir, (str, os.PathLike)):
@@ -90,6 +90,10 @@ def read_call(
             call.data = value
         elif name in second and call.evaluation is None:
             call.evaluation = value
+        elif name in (*first, *second):
+            raise ArgumentError(
+                f"{method} has the same rows twice: '{name}' is another name of what was given already."
+            )
         elif name in options:
             call.options[name] = value
         elif name.endswith("_column") and name.removesuffix("_column") in columns:
