@@ -74,8 +74,8 @@ def read_call(
         remedy: What to do where there is no data.
 
     Raises:
-        ArgumentError: If the data is missing or given twice, an argument is neither known nor a function, or there is something
-            else where `output_dir` belongs.
+        ArgumentError: If the data is missing or given twice, an argument is neither known nor a function, or there is
+            something else where `output_dir` belongs.
     """
     if output_dir is not None and output_dir is not False and not isinstance(output_dir, (str, os.PathLike)):
         raise ArgumentError(
@@ -91,9 +91,7 @@ def read_call(
         elif name in second and call.evaluation is None:
             call.evaluation = value
         elif name in (*first, *second):
-            raise ArgumentError(
-                f"{method} has the same rows twice: '{name}' is another name of what was given already."
-            )
+            raise ArgumentError(f"{method} has its rows twice: '{name}' is another name of what was given already.")
         elif name in options:
             call.options[name] = value
         elif name.endswith("_column") and name.removesuffix("_column") in columns:

@@ -67,6 +67,8 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         use_cache=None if args.gradient_checkpointing else getattr(model.config, "use_cache", None),
     )
     train, held_out = _rows(model, call)
+    # What is wrong with its options is said before weights are loaded.
+    model.loss()
     with threads(args.thread_count), kept_random_state():
         return _Run(model, train, held_out, call, settings, callbacks).train(resume)
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from easytx.config.args_object import read_saved
 from easytx.config.warn import warn_user
 from easytx.core.base_model import BaseModel
@@ -20,7 +18,6 @@ from easytx.training.weights import class_weights
 if TYPE_CHECKING:
     import numpy as np
 
-    from easytx.data.prepared import TaskData
     from easytx.training.losses import LossFunction
 
 logger = logging.getLogger(__name__)
@@ -102,14 +99,6 @@ class LabelledModel(BaseModel):
         self.set_labels(learnt)
         self.num_labels = len(learnt)
         return learnt
-
-    @override
-    def prepared(self, rows: Any, *, split: str, **given: Any) -> TaskData:
-        data = super().prepared(rows, split=split, **given)
-        if split == "train":
-            # What is wrong with its options is said before weights are loaded.
-            self.loss()
-        return data
 
     @property
     def loss_fct(self) -> LossFunction | None:

@@ -55,7 +55,7 @@ def test_data_is_needed_and_given_once() -> None:
         with pytest.raises(ArgumentError) as refused:
             _call("train_model", **twice)
         assert str(refused.value) == (
-            f"train_model has the same rows twice: '{name}' is another name of what was given already."
+            f"train_model has its rows twice: '{name}' is another name of what was given already."
         )
 
 
