@@ -6,11 +6,13 @@ EasytxError
 │   └── LabelError                          labels are missing, unknown or of the wrong kind
 ├── ModelNotFoundError   (OSError)          no model at this name or folder
 ├── CheckpointError      (ValueError)       a model is there, but not one this class can use
+├── OutOfMemoryError     (MemoryError)      the device's memory does not suffice
 ├── OutputDirError       (ValueError)       writing there would overwrite something
 ├── DeviceError          (ValueError)       the device asked for is not there
 ├── MissingExtraError    (ImportError)      an optional dependency is not installed
 ├── NonFiniteLossError   (ArithmeticError)  training diverged
-└── UnsupportedError     (NotImplementedError)  the class does not do this
+├── ScoreDropError       (ValueError)       int8 weights would cost more of the score than is accepted
+└── UnsupportedError     (NotImplementedError)  the class, or the torch that is installed, does not do this
 
 Each is also the builtin exception a caller would expect, so `except ValueError` keeps working.
 """
@@ -27,7 +29,9 @@ __all__ = [
     "MissingExtraError",
     "ModelNotFoundError",
     "NonFiniteLossError",
+    "OutOfMemoryError",
     "OutputDirError",
+    "ScoreDropError",
     "UnsupportedError",
 ]
 
@@ -56,6 +60,10 @@ class CheckpointError(EasytxError, ValueError):
     """There is a model, but not one that this class can use."""
 
 
+class OutOfMemoryError(EasytxError, MemoryError):
+    """The memory of the device does not suffice, and smaller batches are of no help or not possible."""
+
+
 class OutputDirError(EasytxError, ValueError):
     """Writing to this folder would overwrite what is in it."""
 
@@ -77,5 +85,9 @@ class NonFiniteLossError(EasytxError, ArithmeticError):
     """The loss became NaN or infinite."""
 
 
+class ScoreDropError(EasytxError, ValueError):
+    """The score would drop by more than is accepted."""
+
+
 class UnsupportedError(EasytxError, NotImplementedError):
-    """The class does not do this, such as training where it only predicts."""
+    """The class does not do this, such as training where it only predicts, or the torch that is installed does not."""

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from easytx.config.model_args import ModelArgs
+from easytx.config.warn import warn_user
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Collator, Outputs, Reduce, run
 from easytx.training.precision import threads
-from easytx.training.quantise import dynamically_quantised
+from easytx.training.quantise import check_int8_device, dynamically_quantised
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -108,7 +109,9 @@ def run_network(
             device=model.device,
             dtype=None if in_int8 else model.precision(),
             token_budget=budget or token_budget(model.args, model.device.type),
+            compiles=model.args.torch_compile and not model.args.onnx,
             progress=progress_bar(len(dataset), show=show),
+            packing=wants_packing(model.args),
             **options,
         )
 
@@ -144,8 +147,25 @@ def write_texts(
 
 
 def quantised(model: BaseModel) -> bool:
-    """Tell whether the model answers with int8 weights of torch's own."""
-    return bool(model.args.dynamic_quantize) and model.device.type == "cpu" and not model.args.onnx
+    """Tell whether the model answers with int8 weights of torch's own.
+
+    Raises:
+        DeviceError: If it is to do so anywhere but on a CPU.
+    """
+    wanted = model.args.dynamic_quantize and not model.args.onnx
+    if wanted:
+        check_int8_device("dynamic_quantize", model.device)
+    return wanted
+
+
+def wants_packing(args: ModelArgs) -> bool | None:
+    """Return what the user wants of `packing.packed`."""
+    if not args.torch_compile:
+        return args.packing
+    # A compiled network would be compiled anew for each number of tokens.
+    if args.packing:
+        warn_user("packing is True, but a compiled model runs with padding. Set torch_compile=False for packing.")
+    return False
 
 
 def progress_bar(rows: int, *, show: bool) -> Callable[[Any, int], Any] | None:

@@ -23,7 +23,6 @@ from easytx.training.optimizers import optimizer_name, scheduler_name
 # our argument -> the Trainer's, where the value goes over unchanged
 DIRECT = {
     "adam_epsilon": "adam_epsilon",
-    "auto_find_batch_size": "auto_find_batch_size",
     "dataloader_num_workers": "dataloader_num_workers",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "learning_rate": "learning_rate",
@@ -33,7 +32,6 @@ DIRECT = {
     "neftune_noise_alpha": "neftune_noise_alpha",
     "num_train_epochs": "num_train_epochs",
     "tf32": "tf32",
-    "torch_compile": "torch_compile",
     "train_batch_size": "per_device_train_batch_size",
     "train_sampling_strategy": "train_sampling_strategy",
     "weight_decay": "weight_decay",
@@ -80,6 +78,7 @@ _OURS = {theirs: ours for ours, theirs in DIRECT.items()} | {
     "activation_checkpointing": "gradient_checkpointing",
     "adam_beta1": "adam_betas",
     "adam_beta2": "adam_betas",
+    "auto_find_batch_size": "auto_find_batch_size",
     "bf16": "bf16",
     "data_seed": "manual_seed",
     "eval_steps": "evaluate_during_training_steps",
@@ -100,6 +99,9 @@ _OURS = {theirs: ours for ours, theirs in DIRECT.items()} | {
     "save_strategy": "save_steps or save_model_every_epoch",
     "save_total_limit": "save_total_limit",
     "seed": "manual_seed",
+    "torch_compile": "torch_compile",
+    "torch_compile_backend": "torch_compile",
+    "torch_compile_mode": "torch_compile",
     "use_cpu": "use_cuda",
     "warmup_steps": "warmup_steps",
 }

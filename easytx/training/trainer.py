@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import convert_to_fp32
 from torch import nn
-from transformers import Trainer, set_seed
 
 from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
 from easytx.training.batching import LengthGroupedSampler
 from easytx.training.checkpoints import rotate, seal, unseal
+from easytx.training.compiling import compiled
 from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
+from easytx.training.recovery import PLACE, RecoveringTrainer, named_memory_errors
 
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
 
@@ -26,7 +28,7 @@ def copied_weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-class EasyTrainer(Trainer):
+class EasyTrainer(RecoveringTrainer):
     """A Trainer whose losses are means over a batch, and whose evaluation is the caller's.
 
     Args:
@@ -36,6 +38,7 @@ class EasyTrainer(Trainer):
         weights_in: Returns the weights that are in such a folder, by the names of the model.
         keep: Checkpoints to keep; None keeps all.
         batch_columns: Columns that the collator reads besides those that the model takes.
+        compiles: Whether steps are computed by compiled code.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
         **kwargs: For the Trainer.
     """
@@ -49,6 +52,7 @@ class EasyTrainer(Trainer):
         weights_in: Callable[[Path], Mapping[str, torch.Tensor]] | None = None,
         keep: int | None,
         batch_columns: tuple[str, ...] = (),
+        compiles: bool = False,
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
         **kwargs: Any,
     ) -> None:
@@ -63,10 +67,10 @@ class EasyTrainer(Trainer):
         self.save_folder = save_folder
         self.weights_in = weights_in
         self.keep = keep
-        self.batch_columns = batch_columns
+        self.batch_columns = (*batch_columns, PLACE)
+        self.compiles = compiles
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
-        self.at_start: dict[str, torch.Tensor] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Have the sampler shuffle for this epoch."""
@@ -100,22 +104,10 @@ class EasyTrainer(Trainer):
         return self.optimizer
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        if self.args.auto_find_batch_size:
-            self._start_afresh()
         network: Any = self.model
         forget_copies(network)
-        with keep_freed_memory(self.args.device):
+        with keep_freed_memory(self.args.device), named_memory_errors(self.args.device):
             return super()._inner_training_loop(*args, **kwargs)
-
-    def _start_afresh(self) -> None:
-        """Undo what the steps before a batch that did not fit have left behind."""
-        model = self._unprepare()
-        if self.at_start is None:
-            self.at_start = copied_weights(model)
-            return
-        model.load_state_dict(self.at_start)
-        self.optimizer = self.lr_scheduler = None
-        set_seed(self.args.seed)
 
     def compute_loss(
         self,
@@ -124,16 +116,32 @@ class EasyTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        network = self._compiled(model, inputs) if self.compiles else model
         if self.loss_function is None:
-            outputs = model(**inputs)
+            outputs = network(**inputs)
             loss = outputs["loss"]
         else:
-            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+            outputs = network(**{name: value for name, value in inputs.items() if name != "labels"})
             loss = self.loss_function(outputs["logits"], inputs["labels"])
         if not torch.isfinite(loss):
             step = f"{self.state.global_step + 1} of {self.state.max_steps}"
             raise NonFiniteLossError(f"The loss became {loss.item()} at step {step}. {_ADVICE}")
         return (loss, outputs) if return_outputs else loss
+
+    def _compiled(self, model: nn.Module, inputs: Mapping[str, Any]) -> Callable[..., Any]:
+        bare: Any = self.accelerator.unwrap_model(model)
+        if vars(bare).pop("_original_forward", None) is not None:
+            # Mixed precision wraps the forward anew for each training, and each wrapper would have a graph of its own.
+            vars(bare).pop("forward")
+        # A single row left over is not worth a graph of its own.
+        left_over = len(next(iter(inputs.values()))) == 1 < self._train_batch_size
+        network = model if left_over else compiled(model)
+
+        def call(**given: Any) -> Any:
+            with self.accelerator.autocast():
+                return convert_to_fp32(network(**given))
+
+        return call
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         if self.evaluation is None:

@@ -32,7 +32,6 @@ def _made(
 def test_what_goes_over_unchanged() -> None:
     values = {
         "adam_epsilon": 1e-7,
-        "auto_find_batch_size": True,
         "dataloader_num_workers": 1,
         "gradient_accumulation_steps": 3,
         "learning_rate": 1e-4,
@@ -42,7 +41,6 @@ def test_what_goes_over_unchanged() -> None:
         "neftune_noise_alpha": 5.0,
         "num_train_epochs": 2.5,
         "tf32": False,
-        "torch_compile": False,
         "train_batch_size": 16,
         "train_sampling_strategy": "sequential",
         "weight_decay": 0.1,
