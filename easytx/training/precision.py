@@ -92,8 +92,9 @@ def threads(number: int | None) -> Iterator[None]:
 def kept_random_state() -> Iterator[None]:
     """Leave the random states of Python, numpy and torch as they were: a training sets all of them by its seed."""
     drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices):
             yield
     finally:
         random.setstate(drawn)

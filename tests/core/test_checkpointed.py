@@ -267,7 +267,11 @@ def test_arguments_are_after_a_training_what_they_were_before(checkpoint: Path) 
     model = _model("bert", checkpoint, args=given)
     before = {**model.args}
     rows = pd.DataFrame({"text": ["a good film", "a bad one"], "labels": [0, 1]})
+    torch.manual_seed(3)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
     first = model.train_model(rows)
+    assert torch.equal(torch.rand(1), drawn)
     assert {name: value for name, value in model.args.items() if value != before[name]} == {"labels_list": [0, 1]}
     assert first.info["seed"] == 0
     again = _model("bert", checkpoint, args=given).train_model(rows)
