@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,14 +87,26 @@ def multi_label_answers(logits: np.ndarray, windows: list[np.ndarray], threshold
     """
     from scipy.special import expit
 
-    limits = np.asarray(threshold)
-    if limits.ndim > 1 or limits.size not in (1, logits.shape[1]):
-        raise ArgumentError(
-            f"threshold must be one number or one per label ({logits.shape[1]}), but has the shape {limits.shape}."
-        )
+    limits = checked_threshold(threshold, logits.shape[1])
     best = logits if len(windows) == len(np.concatenate(windows)) else np.stack([w.max(axis=0) for w in windows])
     probabilities = expit(best.astype(np.float64)).astype(np.float32)
     return Answers(best, windows, probabilities, (probabilities >= limits).astype(np.int64))
+
+
+def checked_threshold(threshold: float | Sequence[float], labels: int) -> np.ndarray:
+    """Return one probability, or one per label.
+
+    Raises:
+        ArgumentError: If it is neither.
+    """
+    limits = np.asarray(threshold)
+    if limits.ndim > 1 or limits.size not in (1, labels):
+        raise ArgumentError(
+            f"threshold must be one number or one per label ({labels}), but has the shape {limits.shape}."
+        )
+    if limits.dtype.kind not in "fiu" or not ((limits >= 0) & (limits <= 1)).all():
+        raise ArgumentError(f"threshold must be a probability, from 0 to 1, but is {threshold!r}.")
+    return limits
 
 
 def regression_answers(logits: np.ndarray, windows: list[np.ndarray]) -> Answers:
@@ -113,11 +127,11 @@ def classes(column: pd.Series, *, name: str) -> list[Any]:
             f"{name} has numbers such as {values[fractions[0]]!r} where classes are expected ({rows(fractions)}). "
             "To predict numbers, set regression=True in args and num_labels=1."
         )
-    unhashable = [i for i, value in enumerate(values) if isinstance(value, (tuple, dict, set, np.ndarray))]
-    if unhashable:
+    several = [i for i, value in enumerate(column) if _is_several(value)]
+    if several:
         raise LabelError(
-            f"{name} has {with_article(type(column.iloc[unhashable[0]]).__name__)} where one class a row is expected "
-            f"({rows(unhashable)}). For several labels a row use MultiLabelClassificationModel."
+            f"{name} has {with_article(type(column.iloc[several[0]]).__name__)} where one class a row is expected "
+            f"({rows(several)}). For several labels a row use MultiLabelClassificationModel."
         )
     return [int(value) if isinstance(value, float) else value for value in values]
 
@@ -156,6 +170,12 @@ def label_lists(column: pd.Series, *, name: str) -> tuple[list[tuple[Any, ...]],
             "Give a list of 0 and 1, one per label, or a list of label names."
         )
     found = [value for value in lists if value is not None]
+    missing = [i for i, row in enumerate(found) if any(pd.api.types.is_scalar(v) and pd.isna(v) for v in row)]
+    if missing:
+        raise LabelError(
+            f"{name} has lists with a missing label, such as {list(found[missing[0]])} ({rows(missing)}). "
+            "Fill them with 1 or 0, or leave the name out."
+        )
     shares = [i for i, row in enumerate(found) if any(isinstance(v, float) and not v.is_integer() for v in row)]
     if shares:
         raise LabelError(
@@ -235,12 +255,26 @@ def _present(column: pd.Series, name: str) -> list[Any]:
     return [plain(value) for value in column]
 
 
+def _is_several(value: Any) -> bool:
+    """Tell whether a label is no single one: a list, or the tuple of 0 and 1 that says which labels there are."""
+    if isinstance(value, tuple):
+        return all(item in (0, 1) for item in value)
+    return not isinstance(plain(value), Hashable) or isinstance(value, list) or getattr(value, "ndim", 0) > 0
+
+
 def _as_list(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            value = json.loads(value.replace("'", '"'))
-        except json.JSONDecodeError:
-            return None
-    if not isinstance(value, (list, tuple, np.ndarray)):
+        value = _read_list(value.strip())
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
         return None
     return tuple(plain(item) for item in value)
+
+
+def _read_list(text: str) -> Any:
+    """Return the list that a text shows, as JSON or as Python writes it, or None."""
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return read(text)
+    return None

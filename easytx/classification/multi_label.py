@@ -15,7 +15,7 @@ from easytx.classification.args import MultiLabelClassificationArgs
 from easytx.classification.data import Answers
 from easytx.classification.model import ClassificationModel
 from easytx.config.model_args import ModelArgs
-from easytx.core.calls import Metric, custom_scores
+from easytx.core.calls import Metric, custom_scores, with_multi_label_second
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
 from easytx.errors import LabelError
@@ -37,6 +37,10 @@ class MultiLabelClassificationModel(ClassificationModel):
 
     args_class: ClassVar[type[ModelArgs]] = MultiLabelClassificationArgs
     labels_exclude_each_other: bool = False
+
+    train_model = with_multi_label_second(
+        ClassificationModel.train_model, "eval_data", "output_dir", "show_running_loss", "args", "verbose"
+    )
 
     def __init__(
         self,
@@ -61,6 +65,11 @@ class MultiLabelClassificationModel(ClassificationModel):
             **kwargs,
         )
 
+    @property
+    def pos_weight(self) -> Any:
+        """How much more the presence of each label counts than its absence, as it was given."""
+        return self.weight
+
     @override
     def head_config(self) -> dict[str, Any]:
         return {**self.known_labels().for_config(), "problem_type": "multi_label_classification"}
@@ -71,6 +80,7 @@ class MultiLabelClassificationModel(ClassificationModel):
         if split == "train":
             self.args = self.args.merged({"predict_names": not vectors})
             self._learn(lists, vectors, name)
+        rules.checked_threshold(self.args["threshold"], len(self.known_labels()))
         matrix = rules.label_matrix(lists, vectors, self.known_labels(), name=name)
         if split == "train":
             self.weigh(matrix)

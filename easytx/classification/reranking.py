@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from typing_extensions import override
 
+from easytx.core.calls import with_multi_label_second
 from easytx.core.labelled import LabelledModel
 from easytx.core.results import Restorable
 from easytx.data.checks import rows
@@ -59,6 +60,14 @@ class RerankingModel(LabelledModel):
     The score of a pair is the only output there is (regression, or a cross-encoder with one output); of two classes
     the log-odds of the second; of more classes 0, 1, 2 ... the expected grade.
     """
+
+    train_model = with_multi_label_second(
+        LabelledModel.train_model,
+        *("output_dir", "show_running_loss", "args", "eval_data"),
+        *("qrels", "run_dict", "eval_name", "eval_set", "top_k", "include_titles", "verbose"),
+    )
+    eval_model = with_multi_label_second(LabelledModel.eval_model, "output_dir", "verbose", "silent", "wandb_log")
+    predict = with_multi_label_second(LabelledModel.predict)
 
     def rerank(self, queries: Any, passages: Any = None, *, top_k: int | None = None) -> Reranked:
         """Return the passages of each query in a new order, the best first.

@@ -71,8 +71,12 @@ class ArgsObject:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     def given(self) -> dict[str, Any]:
-        """Return only the arguments that were set, by the constructor or later."""
-        return {name: value for name, value in self.to_dict().items() if name in self._given}
+        """Return only the arguments that were set, or added to if they are lists or dicts."""
+        return {name: value for name, value in self.to_dict().items() if name in self._given or self._added_to(name)}
+
+    def _added_to(self, name: str) -> bool:
+        value = getattr(self, name)
+        return isinstance(value, (list, dict)) and value != default_of(fields_of(type(self))[name][0])
 
     def update_from_dict(self, values: Mapping[str, Any]) -> None:
         """Set several arguments of this object."""

@@ -144,6 +144,8 @@ def checked(args_class: type, name: str, value: Any) -> Any:
     value = _plain(value)
     if isinstance(value, os.PathLike) and _fits("", hint):
         value = os.fspath(value)
+    elif (isinstance(value, tuple) or hasattr(value, "tolist")) and not _fits(value, hint) and _fits([], hint):
+        value = value.tolist() if hasattr(value, "tolist") else list(value)
     if not _fits(value, hint):
         raise ArgumentError(f"{name} must be {_spoken(hint)}, but is {value!r}.")
     if typing.get_origin(hint) is tuple:

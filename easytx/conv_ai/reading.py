@@ -12,7 +12,7 @@ import pandas as pd
 
 from easytx.config.warn import warn_user
 from easytx.data import samples
-from easytx.data.checks import check_unicode, counted, rows, texts_of
+from easytx.data.checks import counted, refuse_broken_texts, rows, texts_of
 from easytx.data.frames import Columns, codec, read_file
 from easytx.errors import DataError
 
@@ -163,8 +163,10 @@ def _lists(frame: pd.DataFrame, column: str, name: str) -> list[list[str]]:
             f"{name} has something else than a list of texts in {counted(len(wrong), 'row')} of the column "
             f"'{column}': {rows(wrong)}."
         )
-    check_unicode((texts or [] for texts in found), column, name=name)
-    return [texts or [] for texts in found]
+    lists = [texts or [] for texts in found]
+    of_rows = np.repeat(np.arange(len(lists)), [len(texts) for texts in lists])
+    refuse_broken_texts([text for texts in lists for text in texts], column, name=name, row=of_rows)
+    return lists
 
 
 def _texts(value: Any) -> list[str] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
@@ -16,8 +17,14 @@ from easytx.errors import ArgumentError
 _DATA = ("train_df", "train_data", "train_file")
 _EVALUATION = ("eval_df", "eval_data", "eval_file")
 
-# Named by old scripts; the class decides now.
-_IGNORED = {"multi_label": "the class says whether labels are multi-label"}
+_RANKING = "as_reranker in args has rankings scored"
+
+# Named by old scripts.
+_IGNORED = {
+    "multi_label": "the class says whether labels are multi-label",
+    "verbose_logging": "logging.getLogger('easytx') says how much is logged",
+    **dict.fromkeys(("qrels", "run_dict", "eval_name", "eval_set", "top_k", "include_titles"), _RANKING),
+}
 
 # What other libraries rank and score passages by, as scripts of old pass it where nothing of the kind is meant.
 _RANKING = {
@@ -31,6 +38,8 @@ _RANKING = {
 }
 
 Metric = Callable[[Any, Any], Any]
+
+M = TypeVar("M", bound=Callable[..., Any])
 
 
 @dataclass
@@ -76,8 +85,8 @@ def read_call(
         remedy: What to do where there is no data.
 
     Raises:
-        ArgumentError: If the data is missing, an argument is neither known nor a function, or there is something
-            else where `output_dir` belongs.
+        ArgumentError: If the data is missing or given twice, an argument is neither known nor a function, or there is
+            something else where `output_dir` belongs.
     """
     if output_dir is not None and output_dir is not False and not isinstance(output_dir, (str, os.PathLike)):
         raise ArgumentError(
@@ -92,11 +101,15 @@ def read_call(
             call.data = value
         elif name in second and call.evaluation is None:
             call.evaluation = value
+        elif name in (*first, *second):
+            raise ArgumentError(f"{method} has its rows twice: '{name}' is another name of what was given already.")
         elif name in options:
             call.options[name] = value
         elif name.endswith("_column") and name.removesuffix("_column") in columns:
             call.renames[name.removesuffix("_column")] = value
         elif name in _IGNORED:
+            if value is None:
+                continue
             warn_user(f"{method}({name}=...) has no effect: {_IGNORED[name]}.")
         elif name in _RANKING:
             if value != _RANKING[name]:
@@ -121,6 +134,27 @@ def read_call(
     if call.data is None:
         raise ArgumentError(f"{method} needs data: {remedy}.")
     return call
+
+
+def with_multi_label_second(method: M, *names: str) -> M:
+    """Return a method that also takes its arguments as old scripts give them: after the rows, `multi_label`.
+
+    Args:
+        method: Takes the rows first.
+        *names: The arguments that come after `multi_label` there, in their order.
+    """
+
+    @functools.wraps(method)
+    def call(self: Any, *given: Any, **kwargs: Any) -> Any:
+        if len(given) > 1 and isinstance(given[1], bool):
+            if len(given) - 2 > len(names):
+                raise ArgumentError(f"{method.__name__} takes at most {len(names) + 2} arguments without their names.")
+            rows, multi_label, *others = given
+            named = {"multi_label": multi_label, **dict(zip(names, others, strict=False))}
+            given, kwargs = (rows,), {**named, **kwargs}
+        return method(self, *given, **kwargs)
+
+    return cast(M, call)
 
 
 def custom_scores(

@@ -246,44 +246,46 @@ class CheckpointedModel:
             self._model = None
 
     def precision(self) -> torch.dtype | None:
-        """Return the dtype of mixed precision on this device, or None for float32."""
+        """Return the dtype of mixed precision on this device, or None for float32 and for what ONNX Runtime runs."""
+        if self.args.onnx:
+            return None
         safe = not loading.overflows_in_fp16(self.config)
         return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
     def save_model(
         self,
         output_dir: str | Path | None = None,
-        optimizer: Any = None,
-        scheduler: Any = None,
-        model: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        model: torch.nn.Module | None = None,
         results: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write the model folder: weights, configuration, tokenizer, arguments and a card.
 
         Args:
-            output_dir: Where; instead of `args.output_dir`.
-            optimizer: Not written: a training goes on from its checkpoints, which hold theirs.
-            scheduler: Likewise.
-            model: The network, as scripts of old name it; that of this object in any case.
-            results: Scores for the card; by default those of the last evaluation.
-
-        Raises:
-            ArgumentError: If `model` is another network.
+            output_dir: Instead of `args.output_dir`.
+            optimizer: Its state is written too, as `optimizer.pt`.
+            scheduler: Its state is written too, as `scheduler.pt`.
+            model: The network to save; None for the one in memory.
+            results: Scores for the card; None for those of the last evaluation.
         """
-        if model is not None and getattr(model, "module", model) is not self.model:
-            raise ArgumentError(
-                "save_model writes the network of this object, but was given another one as model. Set its attribute "
-                "`model` to that one first."
+        own = self.model
+        # What parallel launches wrap a network in is not saved.
+        self.model = own if model is None else getattr(model, "module", model)
+        try:
+            folder = saving.save_model(
+                Path(output_dir or self.args.output_dir),
+                self.write_network,
+                args=self.args,
+                size=(type(self.model).__name__, self.model.num_parameters()),
+                results=self.results if results is None else results,
+                labels=None if self.labels is None else self.labels.names,
+                run=self.run_record,
             )
-        return saving.save_model(
-            Path(output_dir or self.args.output_dir),
-            self.write_network,
-            args=self.args,
-            size=(type(self.model).__name__, self.model.num_parameters()),
-            results=self.results if results is None else results,
-            labels=None if self.labels is None else self.labels.names,
-            run=self.run_record,
-        )
+        finally:
+            self.model = own
+        saving.write_states(folder, {"optimizer": optimizer, "scheduler": scheduler})
+        return folder
 
     def save_model_args(self, output_dir: str | Path) -> Path:
         """Write `model_args.json`."""

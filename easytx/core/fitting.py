@@ -29,7 +29,7 @@ from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
 from easytx.training.packing import packed
-from easytx.training.precision import describe, threads
+from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
 from easytx.training.trainer import EasyTrainer, copied_weights
@@ -71,7 +71,9 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         use_cache=None if args.gradient_checkpointing else getattr(model.config, "use_cache", None),
     )
     train, held_out = _rows(model, call)
-    with threads(args.thread_count):
+    # What is wrong with its options is said before weights are loaded.
+    model.loss()
+    with threads(args.thread_count), kept_random_state():
         return _Run(model, train, held_out, call, settings, callbacks).train(resume)
 
 

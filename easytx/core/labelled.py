@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easytx.config.args_object import read_saved
+from easytx.config.warn import warn_user
 from easytx.core.base_model import BaseModel
 from easytx.data.checks import counted, warn_about_imbalance
 from easytx.data.labels import LabelMap, from_mapping
@@ -53,15 +54,19 @@ class LabelledModel(BaseModel):
 
         Raises:
             ArgumentError: If num_labels is no whole number.
-            LabelError: If labels and num_labels contradict each other.
+            LabelError: If labels and num_labels, or regression and num_labels, contradict each other.
         """
         if num_labels is not None and not hasattr(num_labels, "__index__"):
             raise ArgumentError(f"num_labels must be a whole number, but is {num_labels!r}.")
         super().__init__(model_type, model_name, **kwargs)
+        if self.args.get("regression") and num_labels not in (None, 1):
+            raise LabelError(
+                f"num_labels is {num_labels}, but with regression=True there is one number per row: give 1."
+            )
         self.weight = weight
         self._weights: list[float] | None = None
         self.num_labels = self._stated_number = num_labels
-        stated = self._stated_labels(labels)
+        stated = self._stated_labels(None if labels is None else list(labels))
         if stated is not None and num_labels not in (None, len(stated)):
             raise LabelError(f"num_labels is {num_labels}, but there are {len(stated)} labels: {stated.labels[:20]}.")
         self._labels_are_fixed = stated is not None
@@ -95,6 +100,11 @@ class LabelledModel(BaseModel):
         self.num_labels = len(learnt)
         return learnt
 
+    @property
+    def loss_fct(self) -> LossFunction | None:
+        """The loss in place of the model's own, or None."""
+        return self.loss()
+
     def known_labels(self) -> LabelMap:
         """Return the label map; before any training, whole numbers for the outputs of the head."""
         if self.labels is None:
@@ -105,6 +115,8 @@ class LabelledModel(BaseModel):
 
     def set_labels(self, labels: LabelMap) -> None:
         """Take these labels, and have them saved with the arguments: the configuration holds names only."""
+        if self.labels != labels:
+            _warn_of_what_json_cannot_hold(labels)
         super().set_labels(labels)
         self.args = self.args.merged({"labels_list": labels.labels})
 
@@ -148,8 +160,8 @@ class LabelledModel(BaseModel):
 
     def _stated_labels(self, labels: Sequence[Any] | None) -> LabelMap | None:
         mapping, listed = self.args.get("labels_map"), self.args.get("labels_list")
-        if labels is not None and listed and list(labels) != list(listed):
-            raise LabelError(f"labels is {list(labels)}, but args.labels_list is {listed}. Give one of the two.")
+        if labels is not None and listed and labels != list(listed):
+            raise LabelError(f"labels is {labels}, but args.labels_list is {listed}. Give one of the two.")
         # A mapping that was saved has texts for keys; the list beside it has the labels themselves.
         stated = labels or listed or (from_mapping(mapping) if mapping else None)
         return LabelMap(stated) if stated else None
@@ -175,3 +187,12 @@ class LabelledModel(BaseModel):
                 "Leave num_labels out, or list all labels in args.labels_list."
             )
         return distinct
+
+
+def _warn_of_what_json_cannot_hold(labels: LabelMap) -> None:
+    other = [label for label in labels.labels if not isinstance(label, (str, int, float, tuple))]
+    if other:
+        warn_user(
+            f"Labels such as {other[0]!r} cannot be saved as they are: a model that is opened again answers with their "
+            f"texts, here '{other[0]}'."
+        )

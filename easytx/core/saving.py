@@ -82,6 +82,16 @@ def save_model(
     return folder
 
 
+def write_states(folder: Path, parts: Mapping[str, Any]) -> None:
+    """Write the states of an optimiser and of its schedule, where there are any, as `<name>.pt`."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    if given:
+        import torch
+
+        for name, part in given.items():
+            torch.save(part.state_dict(), folder / f"{name}.pt")
+
+
 def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Write a tokenizer, without traces of where it came from and of how it was last used."""
     backend = getattr(tokenizer, "backend_tokenizer", None)

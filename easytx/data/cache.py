@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, load_from_disk
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 
 def fingerprint(tokenizer: Any, *parts: Any) -> str:
@@ -22,6 +24,8 @@ def fingerprint(tokenizer: Any, *parts: Any) -> str:
         state = {"vocab": tokenizer.get_vocab(), "settings": repr(tokenizer)}
     # What the last call left behind; a call sets both anew.
     state |= {"truncation": None, "padding": None}
+    # The same vocabulary may serve architectures that read other inputs, or from another side.
+    state["settings of calls"] = [*tokenizer.model_input_names, tokenizer.padding_side, tokenizer.truncation_side]
     digest = hashlib.sha256(json.dumps(state).encode())
     for part in parts:
         for piece in part if _is_list(part) else (part,):
@@ -42,12 +46,26 @@ def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
     dataset = make()
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place.parent))
-    dataset.save_to_disk(str(partial))
+    with _without_bars():
+        dataset.save_to_disk(str(partial))
     if place.exists():
         shutil.rmtree(partial)
     else:
         partial.replace(place)
     return dataset
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the bar of datasets off the screen, and leave its setting as it is."""
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _is_list(part: Any) -> bool:

@@ -45,37 +45,40 @@ def texts_of(frame: pd.DataFrame, column: str, *, name: str) -> list[str]:
             f"Fill or drop them, for example {name}.dropna(subset=['{column}'])."
         )
     values = frame[column].tolist()
-    wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float))]
+    wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float, np.number))]
     if wrong:
         kind = with_article(type(values[wrong[0]]).__name__)
         raise DataError(f"{name} has {kind} instead of a text in the column '{column}': {rows(wrong)}.")
     texts = [value if isinstance(value, str) else str(value) for value in values]
-    check_unicode(([text] for text in texts), column, name=name)
+    refuse_broken_texts(texts, column, name=name)
     return texts
 
 
-def check_unicode(texts: Iterable[Iterable[str]], column: str, *, name: str) -> None:
-    """Raise if texts of some rows are none in Unicode: no tokenizer reads them and no file holds them.
+def refuse_broken_texts(
+    texts: Sequence[str], column: str, *, name: str, row: Sequence[int] | np.ndarray | None = None
+) -> None:
+    """Raise if texts hold halves of characters, which no tokenizer takes.
+
+    Args:
+        texts: The texts.
+        column: Where they stand.
+        name: What to call the rows in messages.
+        row: The row of each text; None where they stand in rows of their own.
 
     Raises:
         DataError: With the rows.
     """
-    broken = [row for row, own in enumerate(texts) if any(map(_is_broken, own))]
-    if broken:
-        raise DataError(
-            f"{name} has half characters (lone surrogates) in {counted(len(broken), 'row')} of the column '{column}': "
-            f"{rows(broken)}. Mend them, for example with text.encode('utf-8', 'replace').decode()."
-        )
-
-
-def _is_broken(text: str) -> bool:
-    if text.isascii():
-        return False
     try:
-        text.encode()
+        "".join(texts).encode("utf-8")
     except UnicodeEncodeError:
-        return True
-    return False
+        # Two halves that meet where texts are joined stay halves.
+        broken = [i for i, text in enumerate(texts) if any("\ud800" <= character <= "\udfff" for character in text)]
+        at = broken if row is None else np.unique(np.asarray(row)[broken])
+        raise DataError(
+            f"{name} has halves of characters (surrogates) in {counted(len(at), 'row')} of the column '{column}': "
+            f"{rows(at)}. Replace them, for example with text.encode('utf-16', 'surrogatepass').decode('utf-16', "
+            "'replace')."
+        ) from None
 
 
 def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: str, what: str = "text") -> None:

@@ -58,7 +58,7 @@ class Columns:
         if not any(all(column in has for column in columns) for columns in wanted):
             nearest = max(wanted, key=lambda columns: sum(column in has for column in columns))
             listed = " or ".join(str(list(columns)) for columns in wanted if columns == nearest or len(wanted) == 1)
-            raise DataError(f"{name} needs the columns {listed}, but has {has}. {_remedy(name, nearest, has)}")
+            raise DataError(f"{name} needs the columns {listed}, but has {has}. {remedy(name, nearest, has)}")
         twice = [column for column in self.all() if has.count(column) > 1]
         if twice:
             raise DataError(f"{name} has several columns of the name '{twice[0]}'. Rename or drop all but one of them.")
@@ -66,7 +66,8 @@ class Columns:
             raise DataError(f"{name} has no rows.")
 
 
-def _remedy(name: str, wanted: Sequence[str], has: list[Any]) -> str:
+def remedy(name: str, wanted: Sequence[str], has: list[Any]) -> str:
+    """Return what to do where a frame of this name lacks columns: which of its own look like them."""
     missing = [column for column in wanted if column not in has]
     spare = [column for column in has if column not in wanted and isinstance(column, str)]
     renames = {}
@@ -105,14 +106,28 @@ def as_frame(
         DataError: If the data cannot be read or lacks columns or rows.
     """
     frame = _named(_read(data, name=name, args=args), columns, name=name, with_labels=with_labels)
-    ours_of = {theirs: ours for ours, theirs in (renames or {}).items()}
+    frame = renamed(frame, renames or {}, name=name)
+    columns.check(frame, name=name, with_labels=with_labels)
+    return frame
+
+
+def renamed(frame: pd.DataFrame, renames: Mapping[str, Any], *, name: str) -> pd.DataFrame:
+    """Return a frame with our column names, in place of any columns that had them.
+
+    Args:
+        frame: The caller's, left as it is.
+        renames: Our column name -> the caller's.
+        name: What to call the rows in messages.
+
+    Raises:
+        DataError: If there is no such column.
+    """
+    ours_of = {theirs: ours for ours, theirs in renames.items()}
     for theirs, ours in ours_of.items():
         if theirs not in frame:
             raise DataError(f"{name} has no column '{theirs}' (given as {ours}_column); it has {list(frame.columns)}.")
     hidden = [ours for ours in ours_of.values() if ours not in ours_of]
-    frame = frame.drop(columns=hidden, errors="ignore").rename(columns=ours_of)
-    columns.check(frame, name=name, with_labels=with_labels)
-    return frame
+    return frame.drop(columns=hidden, errors="ignore").rename(columns=ours_of)
 
 
 def as_texts(
@@ -126,13 +141,11 @@ def as_texts(
     Raises:
         DataError: If the data has another form, or no rows.
     """
-    single, *_ = columns.texts
     if isinstance(data, str) and not _is_file(data):
         if _names_a_file(data) and not data.split()[1:]:
             warn_user(f"There is no file '{data}'; it is taken as a text.")
         data = [data]
-    if isinstance(data, pd.Series) and len(data):
-        return pd.DataFrame({single[0]: data})
+    index = data.index if isinstance(data, pd.Series) else None
     if hasattr(data, "tolist"):
         data = data.tolist()
     if isinstance(data, (list, tuple)) and not any(isinstance(row, Mapping) for row in data):
@@ -144,8 +157,16 @@ def as_texts(
             shapes = " or ".join("strings" if len(t) == 1 else f"lists of {len(t)} strings" for t in columns.texts)
             raise DataError(f"{name} must be a list of {shapes}, but its rows have {sorted(width)} parts.")
         rows = [[row] for row in data] if width == {1} and not isinstance(data[0], (list, tuple)) else list(data)
-        return pd.DataFrame(rows, columns=list(names))
+        return frame_of(rows, columns=list(names), index=index)
     return as_frame(data, columns, name=name, args=args, renames=renames, with_labels=False)
+
+
+def frame_of(rows: Any, **options: Any) -> pd.DataFrame:
+    """Return rows as a DataFrame, those that pandas' strings cannot hold as well: with halves of characters."""
+    try:
+        return pd.DataFrame(rows, **options)
+    except UnicodeEncodeError:
+        return pd.DataFrame(rows, **options, dtype=object)
 
 
 def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
@@ -156,7 +177,7 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
     if hasattr(data, "to_pandas"):
         frame: pd.DataFrame = data.to_pandas()
         return frame
-    if not isinstance(data, Sequence):
+    if not isinstance(data, Sequence) or isinstance(data, (bytes, bytearray)):
         hint = f" Give pd.DataFrame({name})." if isinstance(data, Mapping) or hasattr(data, "tolist") else ""
         raise DataError(
             f"{name} must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is "
@@ -164,7 +185,7 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
         )
     if len(data) == 0:
         raise DataError(f"{name} has no rows.")
-    return pd.DataFrame(list(data))
+    return frame_of(list(data))
 
 
 def _named(frame: pd.DataFrame, columns: Columns, *, name: str, with_labels: bool) -> pd.DataFrame:

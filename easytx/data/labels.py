@@ -116,8 +116,8 @@ class LabelMap:
 
 
 def plain(value: Any) -> Any:
-    """Return a numpy scalar as the Python value, a list as a tuple, anything else as it is."""
-    if isinstance(value, np.generic):
+    """Return a scalar of numpy or torch as the Python value, a list as a tuple, anything else as it is."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return value.item()
     return tuple(value) if isinstance(value, list) else value
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from easytx.config.model_args import ModelArgs
-from easytx.data.checks import counted, rows, with_article
+from easytx.data.checks import counted, refuse_broken_texts, rows, with_article
 from easytx.data.frames import Columns, as_frame
 from easytx.data.labels import plain
 from easytx.errors import DataError, LabelError
@@ -99,6 +99,8 @@ def untagged_sentences(
     """
     if isinstance(data, str) and not names_data_file(data):
         data = [data]
+    if hasattr(data, "tolist") and not isinstance(data, pd.Series):
+        data = data.tolist()
     frame = _opened(data, name, args, renames or {}, with_labels=False)
     if frame.shape[1] == 1 and not renames:
         frame = frame.set_axis(["words"], axis="columns")
@@ -131,7 +133,10 @@ def refuse_texts(data: Any, *, name: str) -> None:
 
 def _opened(data: Any, name: str, args: ModelArgs, renames: Mapping[str, str], *, with_labels: bool) -> pd.DataFrame:
     if isinstance(data, (str, Path)):
-        return read_words(Path(data), name=name, args=args, renames=renames, with_labels=with_labels)
+        frame = read_words(Path(data), name=name, args=args, renames=renames, with_labels=with_labels)
+        if frame.empty:
+            raise DataError(f"{name} is the path '{data}', where there are no words.")
+        return frame
     if isinstance(data, pd.Series):
         return pd.DataFrame({"words": data})
     if isinstance(data, pd.DataFrame):
@@ -253,6 +258,7 @@ def _lists(frame: pd.DataFrame, column: str, name: str) -> list[list[Any]]:
 def _sentences(found: _Words, name: str, known: Sequence[Any] | None) -> pd.DataFrame:
     words = _checked(found.words, found.row, name, column="words", what="word", remedy="Fill or drop them.")
     columns = {"words": [word if isinstance(word, str) else str(word) for word in words]}
+    refuse_broken_texts(columns["words"], "words", name=name, row=found.row)
     if found.tags is not None:
         remedy = "Every word needs one: 'O' is the usual tag outside of entities."
         tags = _checked(found.tags, found.row, name, column="labels", what="tag", remedy=remedy)

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from typing_extensions import override
 
+from easytx.config.fields import checked
 from easytx.config.model_args import ModelArgs
 from easytx.config.warn import warn_user
 from easytx.core import loading
@@ -54,10 +55,20 @@ class QuestionAnsweringModel(BaseModel):
     predict_options: ClassVar[tuple[str, ...]] = ("n_best_size",)
 
     @override
+    def predict(self, to_predict: Any, n_best_size: int | None = None, **kwargs: Any) -> Any:
+        """Answer each question; see `BaseModel.predict`.
+
+        Args:
+            to_predict: Questions and contexts, as for `train_model`, without answers.
+            n_best_size: How many answers to return for each, at most; None for `args.n_best_size`.
+            **kwargs: `question_column=`, `context_column=`, where they differ.
+        """
+        checked(QuestionAnsweringArgs, "n_best_size", 1 if n_best_size is None else n_best_size)
+        return super().predict(to_predict, n_best_size=n_best_size, **kwargs)
+
+    @override
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
-        if isinstance(rows, pd.DataFrame):
-            rows = rows.rename(columns={theirs: ours for ours, theirs in renames.items()})
-        frame = as_questions(rows, name=name, with_answers=split != "predict")
+        frame = as_questions(rows, name=name, args=self.args, renames=renames, with_answers=split != "predict")
         self.columns.check(frame, name=name, with_labels=split != "predict")
         if split != "train":
             return frame

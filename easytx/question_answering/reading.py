@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import gzip
 import json
 from collections import Counter
@@ -13,17 +15,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easytx.data.checks import counted, rows, with_article
+from easytx.config.model_args import ModelArgs
+from easytx.data.checks import counted, refuse_broken_texts, rows, with_article
+from easytx.data.frames import frame_of, read_file, remedy, renamed
+from easytx.data.labels import plain
 from easytx.errors import DataError
 
 # The start of an answer of which nobody said where it stands.
 UNKNOWN_START = -1
 
+_TABLES = (".csv", ".tsv", ".parquet")
+
 # How many characters an answer may stand beside its given start and still be surely the one that was meant.
 _SLIP = 2
 
 _FORMS = (
-    "a list of {'context': ..., 'qas': [...]}, a SQuAD dict, a path to one (.json, .json.gz, .jsonl), "
+    "a list of {'context': ..., 'qas': [...]}, a SQuAD dict, a path to one (.json, .json.gz, .jsonl) or to a table, "
     "a DataFrame with the columns 'context' and 'question', or a datasets.Dataset"
 )
 
@@ -51,7 +58,14 @@ class RepairReport:
         return f"In {name}, {', and '.join(parts)}." if parts else ""
 
 
-def as_questions(data: Any, *, name: str = "train_data", with_answers: bool = True) -> pd.DataFrame:
+def as_questions(
+    data: Any,
+    *,
+    name: str = "train_data",
+    args: ModelArgs | None = None,
+    renames: Mapping[str, Any] | None = None,
+    with_answers: bool = True,
+) -> pd.DataFrame:
     """Return one row a question: id, question, context, answers, answer_starts and is_impossible.
 
     A question without an id gets the number of its row. An answer without a start is looked up in the
@@ -60,16 +74,19 @@ def as_questions(data: Any, *, name: str = "train_data", with_answers: bool = Tr
 
     Args:
         data: A list of {"context", "qas"}; SQuAD's dict of version 1 or 2; a path to one of them (.json,
-            .json.gz) or to one {"context", "qas"} a line (.jsonl); a DataFrame, list of dicts or
-            `datasets.Dataset` with context, question and answers (SQuAD's dict, a list of {"text",
-            "answer_start"}, strings) or the pair answer_text, answer_start. A DataFrame's index is kept.
+            .json.gz) or to one {"context", "qas"} a line (.jsonl); a DataFrame, list of dicts,
+            `datasets.Dataset` or path to csv, tsv or parquet with context, question and answers (SQuAD's dict, a
+            list of {"text", "answer_start"}, strings) or the pair answer_text, answer_start. A DataFrame's index
+            is kept.
         name: What to call the data in messages.
+        args: For `encoding`, `lazy_loading` and `lazy_loading_start_line`.
+        renames: Our column name -> the caller's, where they differ.
         with_answers: Whether answers are needed.
 
     Raises:
         DataError: If the form is unknown, texts are missing or two questions have the same id.
     """
-    frame = _as_rows(data, name)
+    frame = renamed(_as_rows(data, name, args or ModelArgs()), renames or {}, name=name)
     if frame.empty:
         raise DataError(f"{name} has no questions.")
     _check_columns(frame, name, with_answers=with_answers)
@@ -155,9 +172,9 @@ def _only_place(answer: str, context: str) -> int:
     return first if first >= 0 and context.find(answer, first + 1) < 0 else UNKNOWN_START
 
 
-def _as_rows(data: Any, name: str) -> pd.DataFrame:
+def _as_rows(data: Any, name: str, args: ModelArgs) -> pd.DataFrame:
     if isinstance(data, (str, Path)):
-        data = _read(Path(data), name)
+        data = _read(Path(data), name, args)
     if isinstance(data, pd.DataFrame):
         return data
     if hasattr(data, "to_pandas"):
@@ -167,8 +184,8 @@ def _as_rows(data: Any, name: str) -> pd.DataFrame:
     if not isinstance(data, Sequence) or not all(isinstance(entry, Mapping) for entry in data):
         raise DataError(f"{name} must be {_FORMS}; it is {_short(data)}. Bring it into one of these forms.")
     if all("qas" not in entry and "paragraphs" not in entry for entry in data):
-        return pd.DataFrame.from_records([dict(entry) for entry in data])
-    return pd.DataFrame.from_records(list(_flat(data, name)))
+        return frame_of([dict(entry) for entry in data])
+    return frame_of(list(_flat(data, name)))
 
 
 def _flat(entries: Iterable[Mapping[str, Any]], name: str) -> Iterable[dict[str, Any]]:
@@ -187,21 +204,42 @@ def _flat(entries: Iterable[Mapping[str, Any]], name: str) -> Iterable[dict[str,
                 yield {"context": entry["context"], **given}
 
 
-def _read(path: Path, name: str) -> Any:
+def _read(path: Path, name: str, args: ModelArgs) -> Any:
     if not path.is_file():
         raise DataError(f"{name} is the path '{path}', where there is no file.")
     kind = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    if kind in _TABLES:
+        return _with_lists(read_file(path, name=name, args=args.merged({"lazy_loading": False})))
     if kind not in (".json", ".jsonl", ".json.gz", ".jsonl.gz"):
-        raise DataError(f"{name} is the path '{path}', but must be .json, .json.gz or .jsonl. Convert it.")
+        raise DataError(
+            f"{name} is the path '{path}', but must be .json, .json.gz, .jsonl, .csv, .tsv or .parquet. Convert it."
+        )
     content = path.read_bytes()
     try:
-        text = (gzip.decompress(content) if kind.endswith(".gz") else content).decode("utf-8-sig")
-        if kind.startswith(".jsonl"):
+        text = (gzip.decompress(content) if kind.endswith(".gz") else content).decode(args.encoding or "utf-8-sig")
+        if kind.startswith(".jsonl") or args.lazy_loading:
             # Not splitlines: a text may hold one of the rarer line separators as it is.
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
+            lines = text.split("\n")[args.lazy_loading_start_line if args.lazy_loading else 0 :]
+            return [json.loads(line) for line in lines if line.strip()]
         return json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"{name}: the file '{path}' is not valid {kind[1:]} in UTF-8 ({error}).") from error
+    except (ValueError, LookupError, gzip.BadGzipFile, EOFError) as error:
+        encoding = args.encoding or "UTF-8"
+        raise DataError(f"{name}: the file '{path}' is not valid {kind[1:]} in {encoding} ({error}).") from error
+
+
+def _with_lists(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which answers that stand there as Python or JSON writes a list or a dict are one."""
+    if "answers" not in frame:
+        return frame
+    cells = [_literal(cell) if isinstance(cell, str) and cell[:1] in ("[", "{") else cell for cell in frame["answers"]]
+    return frame.assign(answers=pd.Series(cells, index=frame.index, dtype=object))
+
+
+def _literal(text: str) -> Any:
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return read(text)
+    return text
 
 
 def _check_columns(frame: pd.DataFrame, name: str, *, with_answers: bool) -> None:
@@ -212,9 +250,8 @@ def _check_columns(frame: pd.DataFrame, name: str, *, with_answers: bool) -> Non
     if missing == ["answers"] and "is_impossible" in frame:
         missing = []
     if missing:
-        raise DataError(
-            f"{name} needs {needed} of every question, but has {list(frame.columns)}. Add or rename what is missing."
-        )
+        has = list(frame.columns)
+        raise DataError(f"{name} needs {needed} of every question, but has {has}. {remedy(name, needed, has)}")
 
 
 def _column(frame: pd.DataFrame, column: str) -> list[Any]:
@@ -229,11 +266,12 @@ def _texts_of(frame: pd.DataFrame, column: str, name: str) -> list[str]:
             f"{name} has no text in {counted(len(empty), 'row')} of the column '{column}': {rows(empty)}. "
             f"Fill or drop {'it' if len(empty) == 1 else 'them'}."
         )
+    refuse_broken_texts(values, column, name=name)
     return values
 
 
-def _ids_of(frame: pd.DataFrame, name: str) -> list[str]:
-    ids = [str(value) if _present(value) else str(row) for row, value in enumerate(_column(frame, "id"))]
+def _ids_of(frame: pd.DataFrame, name: str) -> list[Any]:
+    ids = [plain(value) if _present(value) else str(row) for row, value in enumerate(_column(frame, "id"))]
     twice = [id_ for id_, count in Counter(ids).items() if count > 1]
     if twice:
         raise DataError(
@@ -282,7 +320,7 @@ def _is_number(value: Any) -> bool:
     return value.isdecimal() if isinstance(value, str) else isinstance(value, (int, float, np.number))
 
 
-def _listed(ids: list[str]) -> str:
+def _listed(ids: list[Any]) -> str:
     return ", ".join(repr(id_) for id_ in ids[:5]) + ", ..." * (len(ids) > 5)
 
 

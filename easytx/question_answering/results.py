@@ -59,7 +59,7 @@ def with_answers(answers: Sequence[SpanPrediction], frame: pd.DataFrame) -> pd.D
     )
 
 
-def write_answers(folder: Path, answers: Sequence[SpanPrediction], ids: Sequence[str]) -> None:
+def write_answers(folder: Path, answers: Sequence[SpanPrediction], ids: Sequence[Any]) -> None:
     """Write the best answers, the n best with probabilities, and the odds of "no answer", as JSON by id."""
 
     def listed(answer: SpanPrediction) -> list[dict[str, Any]]:
@@ -72,5 +72,5 @@ def write_answers(folder: Path, answers: Sequence[SpanPrediction], ids: Sequence
         "null_odds_test.json": [answer.null_odds for answer in answers],
     }
     for name, values in files.items():
-        content = json.dumps(dict(zip(ids, values, strict=True)), indent=2, ensure_ascii=False)
+        content = json.dumps(dict(zip(map(str, ids), values, strict=True)), indent=2, ensure_ascii=False)
         (folder / name).write_text(content + "\n", encoding="utf-8")

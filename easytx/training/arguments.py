@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from transformers import TrainingArguments
 
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
-from easytx.errors import ArgumentError
+from easytx.errors import ArgumentError, MissingExtraError
 from easytx.training.optimizers import optimizer_name, scheduler_name
 
 # our argument -> the Trainer's, where the value goes over unchanged
@@ -165,6 +166,7 @@ def training_arguments(
 
     Raises:
         ArgumentError: If `trainer_kwargs` holds a name the Trainer does not have or that easytx sets itself.
+        MissingExtraError: If the optimiser's package is not installed.
     """
     check_trainer_kwargs(args.trainer_kwargs)
     seed = _shared_seed(args.manual_seed, device)
@@ -232,6 +234,8 @@ def trackers(args: ModelArgs) -> list[str]:
 
 def _optimizer(args: ModelArgs, device: torch.device) -> dict[str, Any]:
     name = optimizer_name(args.optimizer, device.type)
+    if "8bit" in name and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError.of("bitsandbytes", "qlora", f"The optimizer '{args.optimizer}'")
     beta1, beta2 = args.adam_betas
     return {"optim": name, "adam_beta1": beta1, "adam_beta2": beta2}
 

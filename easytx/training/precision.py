@@ -1,16 +1,18 @@
-"""Which device computes, in which precision, and in how many threads."""
+"""Which device computes, in which precision, in how many threads, and with which random state afterwards."""
 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import numpy as np
 import torch
 
 from easytx.errors import DeviceError
 
-__all__ = ["autocast", "describe", "mixed_precision", "resolve_device", "threads"]
+__all__ = ["autocast", "describe", "kept_random_state", "mixed_precision", "resolve_device", "threads"]
 
 # First compute capability with bf16 units (Ampere).
 BF16_CAPABILITY = 8
@@ -84,6 +86,19 @@ def threads(number: int | None) -> Iterator[None]:
     finally:
         if number is not None:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Leave the random states of Python, numpy and torch as they were: a training sets all of them by its seed."""
+    drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(drawn)
+        np.random.set_state(drawn_by_numpy)
 
 
 def describe(device: torch.device, dtype: torch.dtype | None) -> str:

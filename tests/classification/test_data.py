@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from easytx.classification import ClassificationArgs
 from easytx.classification import data as rules
@@ -31,6 +32,8 @@ def _logits(*rows: tuple[float, ...]) -> np.ndarray:
         ([1.0, 2.0], [1, 2]),
         ([np.int64(1), np.float64(2.0), np.str_("x"), np.bool_(True)], [1, 2, "x", True]),
         ([True, False], [True, False]),
+        ([torch.tensor(1), np.array(3)], [1, 3]),
+        ([("a", 1), ("b", 2)], [("a", 1), ("b", 2)]),
     ],
 )
 def test_classes_are_plain_values(values: list[Any], expected: list[Any]) -> None:
@@ -95,6 +98,9 @@ def test_what_is_no_number_is_refused(value: Any, shown: str) -> None:
         ([np.array([1, 0]), [True, 0.0]], [(1, 0), (1, 0)], True),
         (["[1, 0]", " [0, 1]"], [(1, 0), (0, 1)], True),
         ([["food"], [], ["travel", "food"]], [("food",), (), ("travel", "food")], False),
+        ([torch.tensor([1, 0]), pd.Series([0, 1])], [(1, 0), (0, 1)], True),
+        (["[true, false]", "[True, False]"], [(True, False), (True, False)], True),
+        (['["it\'s"]', "['a', 'b']"], [("it's",), ("a", "b")], False),
         (["['food', 'travel']", "[]"], [("food", "travel"), ()], False),
         ([["0"], ["1"]], [("0",), ("1",)], False),
         ([[2, 3]], [(2, 3)], False),
@@ -110,6 +116,13 @@ def test_a_row_without_a_list_is_refused(value: Any) -> None:
     assert _refusal(rules.label_lists, [[1, 0], value]) == (
         "train_df has no list of labels in 1 row of the column 'labels': row 1. "
         "Give a list of 0 and 1, one per label, or a list of label names."
+    )
+
+
+def test_a_missing_label_in_a_list_is_refused_with_its_row() -> None:
+    assert _refusal(rules.label_lists, [[1, 0], [1, None], [np.nan, 1.0]]) == (
+        "train_df has lists with a missing label, such as [1, None] (rows 1, 2). "
+        "Fill them with 1 or 0, or leave the name out."
     )
 
 

@@ -216,3 +216,15 @@ def test_nothing_warns_where_nothing_is_wrong() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MultiLabelClassificationArgs(learning_rate=1e-3, threshold=0.4)
+
+
+def test_what_is_added_to_a_list_or_a_dict_counts_as_given() -> None:
+    args = ClassificationArgs()
+    args.freeze.append("bert.embeddings")
+    args["config"]["hidden_dropout_prob"] = 0.3
+    assert args.given() == {"freeze": ["bert.embeddings"], "config": {"hidden_dropout_prob": 0.3}}
+    merged = ClassificationArgs(learning_rate=1e-3).merged(args)
+    assert (merged.freeze, merged.config) == (["bert.embeddings"], {"hidden_dropout_prob": 0.3})
+    merged.freeze.append("bert.pooler")
+    assert merged.merged({"max_steps": 1}).freeze == ["bert.embeddings", "bert.pooler"]
+    assert args.freeze == ["bert.embeddings"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -93,6 +94,15 @@ def test_numpy_scalars_inside_a_list_become_plain_values() -> None:
     args = MultiLabelClassificationArgs(labels_list=[np.int64(3), np.str_("a")], threshold=[np.float64(0.25), 0.5])
     assert [type(value) for value in (*args.labels_list, *args.threshold)] == [int, str, float, float]
     assert args.labels_list == [3, "a"]
+    assert args.threshold == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    "given", [("a", "b"), np.array(["a", "b"]), pd.Series(["a", "b"]), pd.Series(["a", "b"]).unique()]
+)
+def test_what_is_like_a_list_is_taken_as_one(given: Any) -> None:
+    args = MultiLabelClassificationArgs(labels_list=given, threshold=torch.tensor([0.25, 0.5]))
+    assert args.labels_list == ["a", "b"]
     assert args.threshold == [0.25, 0.5]
 
 

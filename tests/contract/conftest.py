@@ -331,7 +331,7 @@ CASES = [
         without_labels=_unanswered,
         label="answers",
         missing="train_df needs ['context', 'question', 'answers'] of every question, but has "
-        "['id', 'question', 'context']. Add or rename what is missing.",
+        "['id', 'question', 'context']. Rename columns, or name yours with answers_column=....",
         key=("question", "question"),
         answers=("result", "texts"),
         parameter="qa_outputs.bias",

@@ -114,7 +114,8 @@ def test_nothing_of_the_callers_changes(chats: list[dict[str, Any]]) -> None:
         ),
         (
             [{"history": ["Hi", "\ud83c"], "reply": "a"}],
-            "train_df has half characters (lone surrogates) in 1 row of the column 'history': row 0.",
+            "train_df has halves of characters (surrogates) in 1 row of the column 'history': row 0. Replace them, for "
+            "example with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace').",
         ),
         ([{"history": "Hi", "reply": None}], "train_df has no text in 1 row of the column 'reply': row 0."),
         (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -165,3 +168,111 @@ def test_a_folder_may_hold_a_tokenizer_alone(checkpoint: Path, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelNotFoundError, match="holds no model"):
         _model("bert", checkpoint, tokenizer_name=str(tmp_path / "empty"))
+
+
+def test_states_of_an_optimiser_are_saved_beside_the_model_that_is_given(checkpoint: Path, tmp_path: Path) -> None:
+    model = _model("bert", checkpoint, num_labels=2)
+    network = copy.deepcopy(model.model)
+    with torch.no_grad():
+        network.classifier.bias.fill_(3.0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.5)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    folder = model.save_model(tmp_path / "there", optimizer, scheduler, network, {"mcc": 0.25})
+    assert torch.load(folder / "optimizer.pt", weights_only=True)["param_groups"][0]["initial_lr"] == 0.5
+    assert torch.load(folder / "scheduler.pt", weights_only=True)["total_iters"] == 5
+    assert "| mcc | 0.2500 |" in (folder / "README.md").read_text("utf-8")
+    assert _model(folder).model.classifier.bias.tolist() == [3.0, 3.0]
+    assert not list(model.save_model(tmp_path / "plain").glob("*.pt"))
+
+
+# What the file of arguments holds in a folder that Simple Transformers wrote.
+OLD_ARGS = {
+    "adafactor_beta1": None,
+    "adafactor_clip_threshold": 1.0,
+    "adafactor_decay_rate": -0.8,
+    "adafactor_eps": [1e-30, 0.001],
+    "adafactor_relative_step": True,
+    "adafactor_scale_parameter": True,
+    "adafactor_warmup_init": True,
+    "adam_betas": [0.9, 0.999],
+    "adam_epsilon": 1e-8,
+    "best_model_dir": "outputs/best_model",
+    "cache_dir": "cache_dir/",
+    "config": {},
+    "cosine_schedule_num_cycles": 0.5,
+    "custom_layer_parameters": [],
+    "custom_parameter_groups": [],
+    "dataloader_num_workers": 0,
+    "dataset_cache_dir": None,
+    "do_lower_case": False,
+    "early_stopping_delta": 0,
+    "encoding": None,
+    "eval_batch_size": 100,
+    "evaluate_each_epoch": True,
+    "fp16": True,
+    "labels_list": ["no", "yes"],
+    "labels_map": {"no": 0, "yes": 1},
+    "lazy_delimiter": "\t",
+    "lazy_text_a_column": None,
+    "loss_args": {},
+    "loss_type": None,
+    "max_seq_length": 64,
+    "model_class": "ClassificationModel",
+    "model_name": "bert-base-cased",
+    "model_type": "bert",
+    "multiprocessing_chunksize": -1,
+    "n_gpu": 1,
+    "not_saved_args": [],
+    "num_train_epochs": 2,
+    "optimizer": "AdamW",
+    "process_count": 6,
+    "scheduler": "linear_schedule_with_warmup",
+    "skip_special_tokens": True,
+    "special_tokens_list": [],
+    "stride": 0.8,
+    "tensorboard_dir": None,
+    "thread_count": None,
+    "tie_value": 1,
+    "tokenizer_name": None,
+    "use_multiprocessing": False,
+    "wandb_kwargs": {},
+    "wandb_project": None,
+    "warmup_steps": 3,
+    "weight_decay": 0.0,
+}
+
+
+def test_a_folder_that_simple_transformers_wrote_opens(checkpoint: Path, tmp_path: Path, warned: Any) -> None:
+    model = _model("bert", checkpoint, args={"labels_list": ["no", "yes"], "max_seq_length": 64})
+    expected = model.predict(["a good film"])
+    folder = model.save_model(tmp_path / "old")
+    (folder / "model.safetensors").unlink()
+    torch.save(model.model.state_dict(), folder / "pytorch_model.bin")
+    torch.save({"any": "thing"}, folder / "training_args.bin")
+    (folder / "model_args.json").write_text(json.dumps(OLD_ARGS), encoding="utf-8")
+    for made in (lambda: easytx.load(folder), lambda: _model("bert", folder)):
+        opened, messages = warned(made)
+        assert messages == [
+            "model_args.json holds arguments that ClassificationArgs does not have: ['skip_special_tokens']. "
+            "They are dropped."
+        ]
+        assert (opened.args.num_train_epochs, opened.args.warmup_steps) == (2, 3)
+        found = opened.predict(["a good film"])
+        assert found.predictions == expected.predictions
+        np.testing.assert_allclose(found.raw_outputs, expected.raw_outputs, rtol=1e-3, atol=1e-4)
+
+
+def test_arguments_are_after_a_training_what_they_were_before(checkpoint: Path) -> None:
+    given = {"no_save": True, "silent": True, "max_steps": 2, "optimizer": "Adafactor", "manual_seed": 0}
+    model = _model("bert", checkpoint, args=given)
+    before = {**model.args}
+    rows = pd.DataFrame({"text": ["a good film", "a bad one"], "labels": [0, 1]})
+    torch.manual_seed(3)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    first = model.train_model(rows)
+    assert torch.equal(torch.rand(1), drawn)
+    assert {name: value for name, value in model.args.items() if value != before[name]} == {"labels_list": [0, 1]}
+    assert first.info["seed"] == 0
+    again = _model("bert", checkpoint, args=given).train_model(rows)
+    assert again.training_details == first.training_details

@@ -55,6 +55,12 @@ def test_an_exported_folder_opens_and_gives_the_same_logits(
     np.testing.assert_allclose(_logits(found), _logits(model), atol=1e-5)
 
 
+def test_the_runtime_computes_in_its_own_precision(exported: Path) -> None:
+    found = ClassificationModel(exported, args={"fp16": True, "bf16": True})
+    assert found.precision() is None
+    assert _logits(found).shape == (3, 3)
+
+
 def test_loss_and_class_weights_are_those_of_the_network(model: ClassificationModel, exported: Path) -> None:
     rows = pd.DataFrame({"text": TEXTS, "labels": [0, 1, 2]})
     for weight in (None, [1.0, 2.0, 3.0]):

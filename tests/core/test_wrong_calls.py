@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easytx import ClassificationModel, MultiLabelClassificationModel
+from easytx import ClassificationModel, MultiLabelClassificationModel, NERModel, QuestionAnsweringModel
 from easytx.core.saving import write_results
-from easytx.errors import ArgumentError, LabelError
+from easytx.errors import ArgumentError, DataError, LabelError
 from easytx.testing import tiny_checkpoint
 
 ARGS = {"no_save": True, "silent": True, "max_steps": 1, "manual_seed": 0, "overwrite_output_dir": True}
@@ -86,7 +87,7 @@ def test_results_are_valid_json(tmp_path):
 
 @pytest.mark.parametrize("method", ["train_model", "eval_model"])
 @pytest.mark.parametrize(
-    ("second", "kind"), [([0, 1], "a list"), (pd.DataFrame({"a": [1]}), "a DataFrame"), (True, "a bool")]
+    ("second", "kind"), [([0, 1], "a list"), (pd.DataFrame({"a": [1]}), "a DataFrame"), (3, "an int")]
 )
 def test_rows_in_the_place_of_the_folder(checkpoint, method, second, kind):
     model = ClassificationModel("bert", checkpoint, args=ARGS)
@@ -119,3 +120,89 @@ def test_a_file_to_predict_that_is_not_there(checkpoint):
     with pytest.warns(UserWarning, match=r"^There is no file 'rows\.csv'; it is taken as a text\.$"):
         assert len(model.predict("rows.csv").predictions) == 1
     assert len(model.predict("What is rows.csv").predictions) == 1
+
+
+def test_halves_of_characters(checkpoint):
+    model = ClassificationModel("bert", checkpoint, num_labels=2, args=ARGS)
+    broken = "half a \ud83d"
+    for rows, text in ((["fine", broken], "text"), ([["fine", "fine"], ["fine", broken]], "text_b")):
+        with pytest.raises(DataError) as refused:
+            model.predict(rows)
+        assert str(refused.value) == (
+            f"to_predict has halves of characters (surrogates) in 1 row of the column '{text}': row 1. Replace them, "
+            "for example with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
+        )
+        assert model._model is None
+    tagger = NERModel("bert", checkpoint, labels=["O", "B-PER"], args=ARGS)
+    with pytest.raises(DataError, match=r"^to_predict has halves .* in 1 row of the column 'words': row 1\. Replace"):
+        tagger.predict([["a"], ["b", "c", broken]])
+    asked = QuestionAnsweringModel("bert", checkpoint, args=ARGS)
+    with pytest.raises(DataError, match=r"^to_predict has halves .* in 1 row of the column 'context': row 0\. Replace"):
+        asked.predict([{"context": broken, "qas": [{"id": "1", "question": "?"}]}])
+
+
+def test_bytes_are_no_texts(checkpoint):
+    model = ClassificationModel("bert", checkpoint, num_labels=2, args=ARGS)
+    with pytest.raises(DataError) as refused:
+        model.predict(b"a text")
+    assert str(refused.value) == (
+        "to_predict must be a DataFrame, a path, a list of rows or a datasets.Dataset, but is a bytes."
+    )
+
+
+def test_several_labels_and_one_number_a_row(checkpoint):
+    with pytest.raises(LabelError) as refused:
+        ClassificationModel("bert", checkpoint, num_labels=2, args={**ARGS, "regression": True})
+    assert str(refused.value) == "num_labels is 2, but with regression=True there is one number per row: give 1."
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"threshold": [0.5]}, None),
+        ({"threshold": [0.5, 0.5, 0.5]}, "threshold must be one number or one per label (2), but has the shape (3,)."),
+        ({"threshold": 2}, "threshold must be a probability, from 0 to 1, but is 2.0."),
+        ({"threshold": ["a", "b"]}, "threshold must be a probability, from 0 to 1, but is ['a', 'b']."),
+        (
+            {"loss_type": "focal"},
+            "loss_type is for labels that exclude each other, but this model is multi_label. Leave it out.",
+        ),
+    ],
+)
+def test_what_the_labels_do_not_go_with_is_said_before_weights_are_loaded(checkpoint, args, message):
+    model = MultiLabelClassificationModel("bert", checkpoint, args={**ARGS, **args})
+    rows = pd.DataFrame({"text": ["a cat", "a dog"], "labels": [[1, 0], [0, 1]]})
+    if message is None:
+        assert model.train_model(rows).global_step == 1
+        return
+    with pytest.raises(ArgumentError) as refused:
+        model.train_model(rows)
+    assert str(refused.value) == message
+    assert model._model is None
+
+
+def test_labels_that_cannot_be_saved(checkpoint, tmp_path, warned):
+    days = [datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)]
+    model = ClassificationModel("bert", checkpoint, args={**ARGS, "no_save": False, "output_dir": str(tmp_path / "a")})
+    _, messages = warned(lambda: model.train_model(pd.DataFrame({"text": ["a cat", "a dog"], "labels": days})))
+    assert messages == [
+        "Labels such as datetime.date(2020, 1, 1) cannot be saved as they are: a model that is opened again answers "
+        "with their texts, here '2020-01-01'."
+    ]
+    assert model.predict(["a cat"]).predictions[0] in days
+    again = ClassificationModel(tmp_path / "a")
+    assert again.predict(["a cat"]).predictions[0] in ["2020-01-01", "2021-01-01"]
+
+
+def test_tuples_are_labels_that_come_back(checkpoint, tmp_path, warned):
+    labels = [("a", 1), ("b", 2)]
+    model = ClassificationModel("bert", checkpoint, args={**ARGS, "no_save": False, "output_dir": str(tmp_path / "a")})
+    _, messages = warned(lambda: model.train_model(pd.DataFrame({"text": ["a cat", "a dog"], "labels": labels})))
+    assert messages == []
+    assert ClassificationModel(tmp_path / "a").labels.labels == labels
+
+
+def test_tags_as_an_array_and_words_as_an_array(checkpoint):
+    model = NERModel("bert", checkpoint, labels=np.array(["O", "B-PER"]), args=ARGS)
+    assert model.labels.labels == ["O", "B-PER"]
+    assert [len(words) for words in model.predict(np.array(["Anna moved", "Bo"])).predictions] == [2, 1]

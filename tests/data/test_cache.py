@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,12 @@ def test_everything_that_matters_changes_the_name() -> None:
     cased.backend_tokenizer.normalizer = normalizers.Lowercase()
     added = tiny_tokenizer()
     added.add_tokens(["<new>"])
+    without_types, from_the_left = tiny_tokenizer(), tiny_tokenizer()
+    without_types.model_input_names = ["input_ids", "attention_mask"]
+    from_the_left.truncation_side = "left"
     names = [
+        fingerprint(without_types, TEXTS, (), 8, None),
+        fingerprint(from_the_left, TEXTS, (), 8, None),
         fingerprint(tokenizer, TEXTS, (), 8, None),
         fingerprint(tokenizer, ["good film", "bad filn"], (), 8, None),
         fingerprint(tokenizer, TEXTS[::-1], (), 8, None),
@@ -103,3 +109,17 @@ def test_a_folder_of_that_name_without_features_is_left_alone(tmp_path: Path) ->
     assert kept(tmp_path, "eval-abc", _dataset).to_dict() == _dataset().to_dict()
     assert [path.name for path in (tmp_path / "eval-abc").iterdir()] == ["mine.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["eval-abc"]
+
+
+def test_keeping_shows_no_bar_and_leaves_those_of_datasets_as_they_were(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = importlib.import_module("datasets.utils.tqdm")
+    monkeypatch.setattr(bars, "HF_DATASETS_DISABLE_PROGRESS_BARS", None)
+    bars.enable_progress_bars()
+    try:
+        kept(tmp_path / "cache", "eval-abc", _dataset)
+        assert not bars.are_progress_bars_disabled()
+    finally:
+        bars.disable_progress_bars()
+    assert capfd.readouterr() == ("", "")

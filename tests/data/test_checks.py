@@ -41,8 +41,8 @@ def test_half_characters_are_named() -> None:
     with pytest.raises(DataError) as refused:
         checks.texts_of(frame, "text", name="train_df")
     assert str(refused.value) == (
-        "train_df has half characters (lone surrogates) in 2 rows of the column 'text': rows 1, 2. Mend them, for "
-        "example with text.encode('utf-8', 'replace').decode()."
+        "train_df has halves of characters (surrogates) in 2 rows of the column 'text': rows 1, 2. Replace them, for "
+        "example with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
     )
 
 

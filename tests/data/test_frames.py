@@ -362,3 +362,9 @@ def test_what_the_caller_gives_stays_as_it_is(data: Any) -> None:
         pd.testing.assert_frame_equal(data, kept)
     else:
         assert data == kept
+
+
+def test_a_series_of_pairs_is_read_as_pairs_under_its_index() -> None:
+    found = _texts(pd.Series([("a", "b"), ("c", "d")], index=[7, 3]))
+    assert found.index.tolist() == [7, 3]
+    assert found.to_dict("list") == {"text_a": ["a", "c"], "text_b": ["b", "d"]}

@@ -10,6 +10,7 @@ import pytest
 from easytx.errors import DataError
 from easytx.ner import NERArgs
 from easytx.ner.files import names_data_file, read_conll, read_words
+from easytx.ner.reading import tagged_sentences
 
 CONLL = """-DOCSTART- -X- -X- O
 
@@ -121,3 +122,11 @@ def test_only_an_existing_data_file_is_no_sentence() -> None:
     assert not names_data_file("Read data.conll")
     assert not names_data_file("gone.conll")
     assert not names_data_file("A line.\nAnother." * 1000)
+
+
+def test_a_file_without_words(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("\n\n")
+    with pytest.raises(DataError) as refused:
+        tagged_sentences(path, name="train_df", args=NERArgs())
+    assert str(refused.value) == f"train_df is the path '{path}', where there are no words."

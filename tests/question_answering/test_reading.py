@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from easytx.config.model_args import ModelArgs
 from easytx.errors import DataError
 from easytx.question_answering.reading import as_questions, repair_answers
 
@@ -142,7 +143,7 @@ def test_a_hugging_face_data_set():
 
 def test_predict_needs_no_answers():
     nested = as_questions([{"context": CONTEXT, "qas": [{"id": 5, "question": "Who?"}]}], with_answers=False)
-    assert nested["id"].tolist() == ["5"]
+    assert nested["id"].tolist() == [5]
     assert nested["answers"].tolist() == [[]]
     assert as_questions(flat(), with_answers=False)["question"].tolist() == ["Who wrote it?"]
     single = as_questions({"context": CONTEXT, "question": "Who?"}, with_answers=False)
@@ -209,8 +210,11 @@ def test_files_that_cannot_be_read(tmp_path):
     other, broken = tmp_path / "train.xml", tmp_path / "train.json"
     other.write_text("<a/>")
     broken.write_text("[{")
-    with pytest.raises(DataError, match=r"must be \.json, \.json\.gz or \.jsonl\. Convert it\."):
+    with pytest.raises(DataError) as refused:
         as_questions(other)
+    assert str(refused.value) == (
+        f"train_data is the path '{other}', but must be .json, .json.gz, .jsonl, .csv, .tsv or .parquet. Convert it."
+    )
     with pytest.raises(DataError, match="is not valid json in UTF-8"):
         as_questions(broken)
 
@@ -278,3 +282,66 @@ def test_nothing_to_repair_is_nothing_to_say():
 def test_nothing_left_to_learn_from():
     with pytest.raises(DataError, match="train_data has no answer that stands in its context"):
         repair_answers(as_questions(flat(answers=["Nobody"])), name="train_data")
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "parquet"])
+def test_a_table_is_read(tmp_path, form):
+    answers = {"text": ["Elin Berg"], "answer_start": [CONTEXT.index("Elin Berg")]}
+    frame = flat(answers=[answers], id=["x"])
+    path = tmp_path / f"train.{form}"
+    if form == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, sep="\t" if form == "tsv" else ",", index=False)
+    assert as_dict(as_questions(path)) == as_dict(as_questions(frame))
+    plain = frame.assign(answers=["Elin Berg"])
+    plain.to_csv(tmp_path / "plain.csv", index=False)
+    assert as_dict(as_questions(tmp_path / "plain.csv")) == as_dict(as_questions(plain))
+
+
+def test_a_bracket_that_is_no_list_is_an_answer(tmp_path):
+    frame = pd.DataFrame({"context": ["See [1 for more."], "question": ["Where?"], "answers": ["[1"]})
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    assert as_questions(tmp_path / "train.csv")["answers"].tolist() == [["[1"]]
+
+
+def test_a_file_is_read_in_the_encoding_that_the_arguments_name(tmp_path):
+    entry = {"context": "Grüße aus Århus", "qas": [{"id": "1", "question": "Woher?"}]}
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps([entry], ensure_ascii=False), encoding="latin-1")
+    args = ModelArgs(encoding="latin-1")
+    assert as_questions(path, args=args, with_answers=False)["context"].tolist() == ["Grüße aus Århus"]
+    with pytest.raises(DataError, match="is not valid json in utf-16"):
+        as_questions(path, args=ModelArgs(encoding="utf-16"), with_answers=False)
+
+
+def test_lazy_loading_reads_one_entry_a_line_and_skips_lines_above(tmp_path):
+    entry = json.dumps({"context": CONTEXT, "qas": [{"id": "1", "question": "Who?"}]})
+    path = tmp_path / "train.json"
+    path.write_text(f"a line about the file\n{entry}\n{entry.replace('1', '2')}\n")
+    args = ModelArgs(lazy_loading=True, lazy_loading_start_line=1)
+    assert as_questions(path, args=args, with_answers=False)["id"].tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("kind", ["frame", "list", "file"])
+def test_columns_of_other_names_are_told(tmp_path, kind):
+    frame = pd.DataFrame({"passage": [CONTEXT], "question": ["Who wrote it?"], "found": ["Elin Berg"]})
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    data = {"frame": frame, "list": frame.to_dict("records"), "file": tmp_path / "train.csv"}[kind]
+    found = as_questions(data, renames={"context": "passage", "answers": "found"})
+    assert found["answers"].tolist() == [["Elin Berg"]]
+    with pytest.raises(DataError) as refused:
+        as_questions(data, renames={"context": "text"})
+    assert str(refused.value) == (
+        "train_data has no column 'text' (given as context_column); it has ['passage', 'question', 'found']."
+    )
+
+
+def test_a_misspelled_column_is_suggested():
+    frame = flat(answers=["Elin Berg"]).rename(columns={"context": "contexts"})
+    with pytest.raises(DataError) as refused:
+        as_questions(frame)
+    assert str(refused.value) == (
+        f"train_data needs ['context', 'question', 'answers'] of every question, but has {list(frame.columns)}. "
+        "Rename them, for example train_data.rename(columns={'contexts': 'context'})."
+    )

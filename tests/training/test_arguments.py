@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from easytx.config.model_args import ModelArgs
-from easytx.errors import ArgumentError
+from easytx.errors import ArgumentError, MissingExtraError
 from easytx.training.arguments import (
     DIRECT,
     OneDeviceArguments,
@@ -157,3 +158,12 @@ def test_trackers_are_named_once() -> None:
     args = ModelArgs(wandb_project="project", report_to=["wandb", "trackio"], tensorboard_dir="board")
     assert trackers(args) == ["wandb", "trackio", "tensorboard"]
     assert trackers(ModelArgs()) == []
+
+
+def test_an_optimiser_of_a_package_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as refused:
+        _made(optimizer="Adam8bit")
+    assert str(refused.value) == (
+        "The optimizer 'Adam8bit' needs the package 'bitsandbytes'. Install it with: pip install 'easytx[qlora]'"
+    )

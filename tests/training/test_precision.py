@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from transformers import set_seed
 
 from easytx.errors import DeviceError
 from easytx.training import precision
-from easytx.training.precision import autocast, describe, mixed_precision, resolve_device
+from easytx.training.precision import autocast, describe, kept_random_state, mixed_precision, resolve_device
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -184,3 +187,18 @@ def test_autocast() -> None:
 )
 def test_describe(device: torch.device, dtype: torch.dtype | None, expected: str) -> None:
     assert describe(device, dtype) == expected
+
+
+def test_random_states_are_kept_whatever_happens_inside() -> None:
+    def states() -> tuple[Any, ...]:
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    def fail() -> None:
+        set_seed(7)
+        assert states() != before
+        raise RuntimeError
+
+    before = states()
+    with pytest.raises(RuntimeError), kept_random_state():
+        fail()
+    assert states() == before
