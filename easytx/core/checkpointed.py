@@ -43,7 +43,7 @@ class CheckpointedModel:
 
     args_class: ClassVar[type[ModelArgs]] = ModelArgs
     auto_class: ClassVar[str]
-    tokenizer_options: ClassVar[Mapping[str, Any]] = {}
+    tokenizer_options: Mapping[str, Any] = {}
     may_be_new: ClassVar[bool] = False
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False

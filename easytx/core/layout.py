@@ -37,6 +37,7 @@ class LayoutModel(LabelledModel):
         if reads_boxes(self.auto_class, config, name=self._name):
             self.reads_boxes = True
             self.columns = dataclasses.replace(self.columns, texts=self.columns.texts[:1], beside=BOX)
+            self.tokenizer_options = {**self.tokenizer_options, "add_prefix_space": True}
         return config
 
     @override

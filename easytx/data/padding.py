@@ -45,7 +45,7 @@ class TokenColumns:
         self.pad, self.widths = pad, widths
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return a batch with these columns too, zero where padded, of shape (rows, tokens) or (rows, tokens, numbers)."""
+        """Return a batch with these columns of shape (rows, tokens), or (rows, tokens, width), zero where padded."""
         others = [{name: value for name, value in row.items() if name not in self.widths} for row in features]
         batch = dict(self.pad(others))
         # Whatever side the tokenizer pads on.

@@ -47,7 +47,7 @@ class NERModel(LayoutModel):
 
     args_class: ClassVar[type[ModelArgs]] = NERArgs
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
-    tokenizer_options: ClassVar[Mapping[str, Any]] = {"add_prefix_space": True}
+    tokenizer_options: Mapping[str, Any] = {"add_prefix_space": True}
     columns: Columns = Columns(texts=(("words",),), optional=("sentence_id",))
 
     def __init__(
