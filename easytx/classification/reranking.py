@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from typing_extensions import override
 
-from easytx.core.layout import LayoutModel
+from easytx.classification.attention import AttentiveModel
 from easytx.data.checks import rows
 from easytx.errors import ArgumentError, DataError, UnsupportedError
 from easytx.metrics.ranking import ranking_scores
@@ -52,7 +52,7 @@ class Reranked(_Ranking):
         return self.frame.copy()
 
 
-class RerankingModel(LayoutModel):
+class RerankingModel(AttentiveModel):
     """A class whose models of pairs can put passages in an order.
 
     The score of a pair is the only output there is (regression, or a cross-encoder with one output); of two classes

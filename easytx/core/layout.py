@@ -117,18 +117,23 @@ def reads_boxes(auto_class: str, config: Any, *, name: str) -> bool:
     Raises:
         CheckpointError: If it takes an image of the page as well.
     """
-    import transformers
-
     if not hasattr(config, "max_2d_position_embeddings"):
         return False
-    network = getattr(transformers, auto_class)._model_mapping.get(type(config), None)
-    inputs = set() if network is None else set(inspect.signature(network.forward).parameters)
+    inputs = network_inputs(auto_class, config)
     if inputs & _IMAGES:
         raise CheckpointError(
             f"'{name}' is a {config.model_type} model, which reads an image of each page besides its words. "
             "Use a layoutlm or lilt model: these read words and their boxes."
         )
     return "bbox" in inputs
+
+
+def network_inputs(auto_class: str, config: Any) -> set[str]:
+    """Return what the network that an Auto class has for a configuration takes; nothing, where it has none."""
+    import transformers
+
+    network = getattr(transformers, auto_class)._model_mapping.get(type(config), None)
+    return set() if network is None else set(inspect.signature(network.forward).parameters)
 
 
 def _without_boxes(tokenizer: Any) -> Any:
