@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import easytx
-from easytx.classification import ClassificationModel
+from easytx.classification import ClassificationModel, MultiLabelClassificationModel
 from easytx.errors import ArgumentError
 from easytx.testing import tiny_checkpoint
 
@@ -49,6 +49,8 @@ def test_the_tokens_of_the_callers_choice_attend_to_all(longformer: Path, tmp_pa
             expected = network(**inputs, global_attention_mask=mask).logits[0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(_model(longformer).predict(TEXTS).raw_outputs - outputs).max() > 1e-3
+    several: Any = MultiLabelClassificationModel("longformer", longformer, 2, args=ARGS, global_attention_fn=last)
+    np.testing.assert_allclose(several.predict(TEXTS)[1], 1 / (1 + np.exp(-outputs)), atol=1e-5)
 
 
 def test_a_model_trains_with_it_and_says_when_it_is_opened_without(longformer: Path, tmp_path: Path) -> None:
