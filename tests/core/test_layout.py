@@ -135,6 +135,22 @@ def test_rows_of_words_in_any_order_are_answered_one_for_one(folders: dict[str, 
     np.testing.assert_allclose(answers["probability"], expected, atol=1e-6)
 
 
+def test_sentences_with_lists_of_boxes_are_those_of_a_row_a_word(folders: dict[str, Path]) -> None:
+    model = NERModel("layoutlm", folders["layoutlm"], labels=["O", "B-LOC"], args=SETTINGS)
+    frame = _by_word().groupby("sentence_id", as_index=False).agg(list)
+    frame.to_parquet("pages.parquet")
+    expected = model.prepared(_by_word(), name="rows", split="eval", renames={}).dataset.to_dict()
+    for rows in (frame, "pages.parquet", frame.drop(columns="sentence_id").to_dict("records")):
+        assert model.prepared(rows, name="rows", split="eval", renames={}).dataset.to_dict() == expected
+    short = frame.assign(x1=[[5], *frame["x1"][1:]])
+    assert _raised(model, short, "eval_model") == (
+        "eval_df has not one number per word in 1 row of the column 'x1': row 0. Row 0 has 4 words and 1 number; "
+        "words are what white space separates."
+    )
+    with pytest.raises(DataError, match=r"^to_predict has a text in 1 row \(row 0\), but with split_on_space=False "):
+        model.predict([["John lives", [1, 2], [1, 2], [3, 3], [3, 3]]], split_on_space=False)
+
+
 def test_windows_over_a_long_text_keep_the_boxes_of_their_words(folders: dict[str, Path]) -> None:
     args = {**SETTINGS, "max_seq_length": 7, "sliding_window": True, "stride": 0.6}
     model = ClassificationModel("layoutlm", folders["layoutlm"], num_labels=2, args=args)
@@ -271,6 +287,18 @@ def test_boxes_that_a_model_does_not_read_are_a_warning(kind: Any, folders: dict
     )
     with pytest.warns(UserWarning, match=f"^{message}$"):
         model.prepared(frame, name="eval_df", split="eval", renames={})
+
+
+def test_rows_without_column_names_are_read_in_order(folders: dict[str, Path]) -> None:
+    frame = _documents()[["text", "labels", *BOX]].assign(labels=[0, 1, 0])
+    model = ClassificationModel("layoutlm", folders["layoutlm"], num_labels=2, args=SETTINGS)
+    message = re.escape(
+        "rows has no column names; its columns are taken as ['text', 'labels', 'x0', 'y0', 'x1', 'y1'], in this order."
+    )
+    with pytest.warns(UserWarning, match=f"^{message}$"):
+        data = model.prepared(frame.to_numpy().tolist(), name="rows", split="eval", renames={})
+    expected = model.prepared(frame, name="rows", split="eval", renames={})
+    assert data.dataset.to_dict() == expected.dataset.to_dict()
 
 
 def test_columns_of_other_names_and_lists_in_a_csv_file(folders: dict[str, Path]) -> None:
