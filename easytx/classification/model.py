@@ -58,7 +58,7 @@ class ClassificationModel(RerankingModel):
         **kwargs: Any,
     ) -> None:
         """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
-        tokenizer = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
+        tokenizer: dict[str, Any] = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
         given: dict[str, Any] = {"weight": weight, "args": args, "use_cuda": use_cuda, "cuda_device": cuda_device}
         super().__init__(model_type, model_name, num_labels=num_labels, **tokenizer, **given, **kwargs)
         if self.args["regression"]:

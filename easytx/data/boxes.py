@@ -115,7 +115,9 @@ def _places(cells: pd.Series, sizes: Sequence[int], at: np.ndarray, page: int, n
 
 def _is_place(number: Any, page: int) -> bool:
     kinds = (int, float, np.integer, np.floating)
-    return isinstance(number, kinds) and not isinstance(number, bool) and 0 <= number <= page and number == int(number)
+    if isinstance(number, bool) or not isinstance(number, kinds):
+        return False
+    return 0 <= float(number) <= page and float(number).is_integer()
 
 
 def _as_list(cell: Any) -> list[Any] | None:
