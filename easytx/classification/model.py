@@ -58,7 +58,7 @@ class ClassificationModel(RerankingModel):
         **kwargs: Any,
     ) -> None:
         """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
-        tokenizer = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
+        tokenizer: dict[str, Any] = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
         given: dict[str, Any] = {"weight": weight, "args": args, "use_cuda": use_cuda, "cuda_device": cuda_device}
         super().__init__(model_type, model_name, num_labels=num_labels, **tokenizer, **given, **kwargs)
         if self.args["regression"]:
@@ -72,13 +72,13 @@ class ClassificationModel(RerankingModel):
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
-        columns = self.columns.texts_in(frame)
-        texts = [texts_of(frame, text, name=name) for text in columns]
+        texts = self.as_read([texts_of(frame, text, name=name) for text in self.columns.texts_in(frame)])
+        boxes = self.boxes(frame, texts[0], name=name)
         targets = None if split == "predict" else self.targets(frame["labels"], split, name)
         if split == "train":
-            warn_about_duplicates(frame, columns, name=name)
+            warn_about_duplicates(compared := self.compared(frame), compared.columns.tolist(), name=name)
         overlap = window_overlap(self.tokenizer, self.args, pairs=len(texts) == 2)
-        features = self.encoded(texts, overlap=overlap, split=split, name=name)
+        features = self.placed(self.encoded(texts, overlap=overlap, split=split, name=name), boxes)
         return features if targets is None else with_column(features, "labels", list(targets[column(features, "row")]))
 
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:

@@ -46,7 +46,7 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
     """
 
     args_class: ClassVar[type[ModelArgs]] = MultiModalClassificationArgs
-    columns: ClassVar[Columns] = Columns(texts=(("text", "images"),))
+    columns: Columns = Columns(texts=(("text", "images"),))
     batch_columns: ClassVar[tuple[str, ...]] = (IMAGE,)
     data_options: ClassVar[tuple[str, ...]] = PLACES
     train_options: ClassVar[tuple[str, ...]] = ("files_list", "auto_weights")

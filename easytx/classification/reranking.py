@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from typing_extensions import override
 
+from easytx.classification.attention import AttentiveModel
 from easytx.core.calls import with_multi_label_second
-from easytx.core.labelled import LabelledModel
 from easytx.core.results import Restorable
 from easytx.data.checks import rows
 from easytx.errors import ArgumentError, DataError, UnsupportedError
@@ -54,7 +54,7 @@ class Reranked(Restorable, _Ranking):
         return self.frame.copy()
 
 
-class RerankingModel(LabelledModel):
+class RerankingModel(AttentiveModel):
     """A class whose models of pairs can put passages in an order.
 
     The score of a pair is the only output there is (regression, or a cross-encoder with one output); of two classes
@@ -62,12 +62,12 @@ class RerankingModel(LabelledModel):
     """
 
     train_model = with_multi_label_second(
-        LabelledModel.train_model,
+        AttentiveModel.train_model,
         *("output_dir", "show_running_loss", "args", "eval_data"),
         *("qrels", "run_dict", "eval_name", "eval_set", "top_k", "include_titles", "verbose"),
     )
-    eval_model = with_multi_label_second(LabelledModel.eval_model, "output_dir", "verbose", "silent", "wandb_log")
-    predict = with_multi_label_second(LabelledModel.predict)
+    eval_model = with_multi_label_second(AttentiveModel.eval_model, "output_dir", "verbose", "silent", "wandb_log")
+    predict = with_multi_label_second(AttentiveModel.predict)
 
     def rerank(self, queries: Any, passages: Any = None, *, top_k: int | None = None) -> Reranked:
         """Return the passages of each query in a new order, the best first.

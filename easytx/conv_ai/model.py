@@ -39,7 +39,7 @@ class ConvAIModel(ChatCheckpoint):
     """
 
     args_class: ClassVar[type[ModelArgs]] = ConvAIArgs
-    columns: ClassVar[Columns] = COLUMNS
+    columns: Columns = COLUMNS
     target_column: ClassVar[str] = "reply"
     batch_columns: ClassVar[tuple[str, ...]] = ("replies",)
     data_remedy: ClassVar[str] = (

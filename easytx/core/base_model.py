@@ -33,7 +33,7 @@ class BaseModel(CheckpointedModel):
     and `prediction`; override `collator`, `reduce` and `loss` where the defaults do not serve.
     """
 
-    columns: ClassVar[Columns] = Columns()
+    columns: Columns = Columns()
     # What to do where a method is called without data.
     data_remedy: ClassVar[str] = "give it as the first argument"
     predict_options: ClassVar[tuple[str, ...]] = ()
@@ -254,11 +254,11 @@ class BaseModel(CheckpointedModel):
 
         return run_model(self, data, show=show and not self.args.silent)
 
-    def encoded(self, texts: Sequence[list[str]], *, overlap: int | None, split: str, name: str) -> Dataset:
+    def encoded(self, texts: Sequence[list[Any]], *, overlap: int | None, split: str, name: str) -> Dataset:
         """Return tokenised texts, from the cache where that is wanted, and warn about cut ones.
 
         Args:
-            texts: One list of texts, or two for pairs.
+            texts: One list of texts, or two for pairs; a text may be a list of words.
             overlap: Tokens that neighbouring windows share; None cuts long texts.
             split: "train", "eval" or "predict".
             name: What to call the rows in messages.

@@ -38,16 +38,18 @@ class CheckpointedModel:
         results: The scores of the last evaluation.
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
+        reads_boxes: Whether the network takes, for each token, where on a page it stands.
         is_sweeping: Whether a sweep has chosen arguments.
         run_record: The tracker's run that it was trained in, here or before it was saved.
     """
 
     args_class: ClassVar[type[ModelArgs]] = ModelArgs
     auto_class: ClassVar[str]
-    tokenizer_options: ClassVar[Mapping[str, Any]] = {}
+    tokenizer_options: Mapping[str, Any] = {}
     may_be_new: ClassVar[bool] = False
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False
+    reads_boxes: bool = False
 
     def __init__(
         self,

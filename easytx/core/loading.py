@@ -25,6 +25,7 @@ _OFFSET_POSITIONS = {
     "xlm-roberta",
     "xlm-roberta-xl",
     "camembert",
+    "lilt",
     "longformer",
     "mpnet",
     "roberta-prelayernorm",

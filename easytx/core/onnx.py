@@ -44,6 +44,7 @@ class OnnxNetwork(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
+        bbox: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         start_positions: torch.Tensor | None = None,
         end_positions: torch.Tensor | None = None,
@@ -52,6 +53,7 @@ class OnnxNetwork(nn.Module):
         from transformers.loss.loss_utils import LOSS_MAPPING
 
         given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        given["bbox"] = bbox
         outputs = self.exported(**{name: value for name, value in given.items() if name in self.inputs})
         loss: Any = LOSS_MAPPING[self.head]
         if start_positions is not None:
@@ -162,6 +164,8 @@ def _exported(model: CheckpointedModel, exporters: Any) -> Any:
     network = model.model.eval()
     # Two rows of several tokens: an axis of one would be taken for fixed.
     rows = model.tokenizer(["One row of words", "another"], padding=True, return_tensors="pt").to(model.device)
+    if model.reads_boxes:
+        rows["bbox"] = torch.zeros((*rows["input_ids"].shape, 4), dtype=torch.long, device=model.device)
     quantizer = _int8(exporters) if model.args.quantized_model else None
     try:
         with _quiet(), torch.no_grad():

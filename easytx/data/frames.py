@@ -30,16 +30,23 @@ class Columns:
     Attributes:
         texts: Alternatives; a frame must have all columns of one of them. The first is the usual one.
         labels: The columns that training and evaluation need besides.
+        beside: Columns that every row needs besides its texts.
         optional: Columns that are kept where they are present.
     """
 
     texts: tuple[tuple[str, ...], ...] = (("text",), ("text_a", "text_b"))
     labels: tuple[str, ...] = ("labels",)
+    beside: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
 
     def all(self) -> tuple[str, ...]:
         """Return every column name a task knows."""
-        return (*dict.fromkeys(name for names in self.texts for name in names), *self.labels, *self.optional)
+        texts = dict.fromkeys(name for names in self.texts for name in names)
+        return (*texts, *self.labels, *self.beside, *self.optional)
+
+    def forms(self, *, with_labels: bool) -> list[tuple[str, ...]]:
+        """Return the columns that a frame needs, for each alternative."""
+        return [(*texts, *(self.labels if with_labels else ()), *self.beside) for texts in self.texts]
 
     def texts_in(self, frame: pd.DataFrame) -> tuple[str, ...]:
         """Return the text columns that a checked frame has."""
@@ -52,9 +59,8 @@ class Columns:
         Raises:
             DataError: Naming what was expected, what came and what to do.
         """
-        labels = self.labels if with_labels else ()
         has = list(frame.columns)
-        wanted = [(*texts, *labels) for texts in self.texts]
+        wanted = self.forms(with_labels=with_labels)
         if not any(all(column in has for column in columns) for columns in wanted):
             nearest = max(wanted, key=lambda columns: sum(column in has for column in columns))
             listed = " or ".join(str(list(columns)) for columns in wanted if columns == nearest or len(wanted) == 1)
@@ -136,7 +142,7 @@ def as_texts(
     """Return what a caller wants predictions for as a checked DataFrame of text columns.
 
     Takes a string, a list or array of strings or of pairs, a Series, and all that `as_frame` takes. A string that names
-    an existing data file is read.
+    an existing data file is read. Where a task needs columns beside its texts, a row of a list has them all, in order.
 
     Raises:
         DataError: If the data has another form, or no rows.
@@ -152,9 +158,10 @@ def as_texts(
         if len(data) == 0:
             raise DataError(f"{name} has no rows.")
         width = {1 if isinstance(row, str) or not isinstance(row, (list, tuple)) else len(row) for row in data}
-        names = next((texts for texts in columns.texts if width == {len(texts)}), None)
+        forms = columns.forms(with_labels=False)
+        names = next((form for form in forms if width == {len(form)}), None)
         if names is None:
-            shapes = " or ".join("strings" if len(t) == 1 else f"lists of {len(t)} strings" for t in columns.texts)
+            shapes = " or ".join(_shape(form, named=bool(columns.beside)) for form in forms)
             raise DataError(f"{name} must be a list of {shapes}, but its rows have {sorted(width)} parts.")
         rows = [[row] for row in data] if width == {1} and not isinstance(data[0], (list, tuple)) else list(data)
         return frame_of(rows, columns=list(names), index=index)
@@ -167,6 +174,12 @@ def frame_of(rows: Any, **options: Any) -> pd.DataFrame:
         return pd.DataFrame(rows, **options)
     except UnicodeEncodeError:
         return pd.DataFrame(rows, **options, dtype=object)
+
+
+def _shape(form: Sequence[str], *, named: bool) -> str:
+    if named:
+        return f"lists [{', '.join(form)}]"
+    return "strings" if len(form) == 1 else f"lists of {len(form)} strings"
 
 
 def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
@@ -191,9 +204,9 @@ def _read(data: Any, *, name: str, args: ModelArgs) -> pd.DataFrame:
 def _named(frame: pd.DataFrame, columns: Columns, *, name: str, with_labels: bool) -> pd.DataFrame:
     if frame.empty or not all(isinstance(column, int) for column in frame.columns):
         return frame
-    forms = [(*texts, *columns.labels) for texts in columns.texts]
+    forms = columns.forms(with_labels=True)
     if not with_labels:
-        forms += columns.texts
+        forms += columns.forms(with_labels=False)
     positional = next((form for form in forms if len(form) == frame.shape[1]), None)
     if positional is None:
         return frame

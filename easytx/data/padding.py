@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,3 +35,24 @@ class RightPadding:
             name: pad_right([row[name] for row in features], self.pad_id if name == "input_ids" else 0)
             for name in features[0]
         }
+
+
+class TokenColumns:
+    """Makes batches that have, besides what another collator pads, columns with one or more numbers for each token."""
+
+    def __init__(self, pad: Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]], **widths: int) -> None:
+        """Take what pads everything else, and how many numbers a token has in each column, one after another."""
+        self.pad, self.widths = pad, widths
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return a batch with these columns of shape (rows, tokens), or (rows, tokens, width), zero where padded."""
+        others = [{name: value for name, value in row.items() if name not in self.widths} for row in features]
+        batch = dict(self.pad(others))
+        # Whatever side the tokenizer pads on.
+        inside = batch["attention_mask"].bool()
+        for name, width in self.widths.items():
+            numbers = np.concatenate([np.asarray(row[name], dtype=np.int64) for row in features])
+            padded = torch.zeros((*inside.shape, width), dtype=torch.long)
+            padded[inside] = torch.from_numpy(numbers.reshape(-1, width))
+            batch[name] = padded if width > 1 else padded.squeeze(-1)
+        return batch

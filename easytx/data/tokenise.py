@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import normalizers
+
+from easytx.errors import CheckpointError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,7 +27,7 @@ _TOKEN_COLUMNS = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attenti
 
 def encode(
     tokenizer: Any,
-    texts: Sequence[str],
+    texts: Sequence[str] | Sequence[list[str]],
     pairs: Sequence[str] | None = None,
     *,
     max_length: int,
@@ -32,12 +36,13 @@ def encode(
 ) -> Dataset:
     """Return texts, or pairs of texts, as features.
 
-    Columns: the model inputs as unpadded lists; `row` (position of the text); `length` (tokens); and, unless there
-    are windows, `cut` (whether the text was longer).
+    Columns: the model inputs as unpadded lists; `row` (position of the text); `length` (tokens); unless there are
+    windows, `cut` (whether the text was longer); and where texts are words, `word_ids` (which word of its text a token
+    belongs to, or -1).
 
     Args:
-        tokenizer: A tokenizer of transformers.
-        texts: One text a row.
+        tokenizer: A tokenizer of transformers; for words, what `read_by_word` gave.
+        texts: One text a row, or one list of words.
         pairs: The second text of each row, if rows are pairs.
         max_length: Tokens per row, or per window, special tokens included.
         overlap: Tokens that neighbouring windows share; None cuts long texts instead of making windows.
@@ -58,7 +63,7 @@ def truncated_rows(dataset: Dataset) -> int:
 
 def _encode_chunk(
     tokenizer: Any,
-    texts: list[str],
+    texts: list[Any],
     pairs: list[str] | None,
     first_row: int,
     max_length: int,
@@ -66,7 +71,10 @@ def _encode_chunk(
     is_target: bool,
 ) -> pa.Table:
     windows = {"return_overflowing_tokens": True, "stride": overlap} if overlap is not None else {}
-    given = {"text_target": texts} if is_target else {"text": texts, "text_pair": pairs}
+    by_word = isinstance(texts[0], list)
+    given: dict[str, Any] = {"text_target": texts} if is_target else {"text": texts, "text_pair": pairs}
+    if by_word:
+        given["is_split_into_words"] = True
     encoding = tokenizer(**given, truncation=True, max_length=max_length, padding=False, verbose=False, **windows)
     ids = encoding["input_ids"]
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int32, count=len(ids))
@@ -78,6 +86,9 @@ def _encode_chunk(
     columns = {
         name: pa.array(encoding[name], type=pa.list_(kind)) for name, kind in _TOKEN_COLUMNS.items() if name in encoding
     }
+    if by_word:
+        words = [[-1 if word is None else word for word in found.word_ids] for found in encoding.encodings]
+        columns["word_ids"] = pa.array(words, type=pa.list_(pa.int32()))
     return pa.table({**columns, **places, "length": lengths})
 
 
@@ -106,6 +117,37 @@ def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> i
     # Of two long texts each gets half of a window, and a window has to move on in both.
     most = (room // 2 if pairs else room) - 1
     return max(min(room - step, most), 0)
+
+
+def read_by_word(tokenizer: Any) -> Any:
+    """Return the tokenizer, made to read a word on its own as it reads it within a sentence.
+
+    Byte-level vocabularies have different tokens for a word with and without a space before it. Some tokenizers
+    put that space there when told so by an option; it is done here for all of them.
+
+    Raises:
+        CheckpointError: If the tokenizer cannot say which word a token belongs to.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise CheckpointError(
+            "A model that reads word by word needs a tokenizer that knows the word of each token; "
+            f"{type(tokenizer).__name__} does not. Use a checkpoint with a tokenizer.json."
+        )
+    backend = tokenizer.backend_tokenizer
+    step = backend.pre_tokenizer
+    settings = json.loads(step.__getstate__()) if step is not None else {}
+    if settings.get("type") == "ByteLevel":
+        step.add_prefix_space = True
+    elif any(part["type"] == "ByteLevel" for part in settings.get("pretokenizers", [])) and not _adds_space(backend):
+        # Steps before it have split the word by then, and each part would get a space.
+        before = [backend.normalizer] if backend.normalizer is not None else []
+        backend.normalizer = normalizers.Sequence([*before, normalizers.Prepend(" ")])
+    return tokenizer
+
+
+def _adds_space(backend: Any) -> bool:
+    tokens = backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).tokens
+    return bool(tokens) and tokens[0].startswith("Ġ")
 
 
 def as_dataset(table: pa.Table) -> Dataset:

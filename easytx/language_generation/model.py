@@ -35,7 +35,7 @@ class LanguageGenerationModel(GenerativeModel):
 
     args_class: ClassVar[type[ModelArgs]] = LanguageGenerationArgs
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
-    columns: ClassVar[Columns] = Columns(texts=(("prompt",),), labels=())
+    columns: Columns = Columns(texts=(("prompt",),), labels=())
 
     def __init__(
         self,

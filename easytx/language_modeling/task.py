@@ -27,7 +27,7 @@ from easytx.training.losses import LossFunction
 class LanguageTask(LanguageCheckpoint):
     """From texts to blocks, and from what a model says of their tokens to scores."""
 
-    columns: ClassVar[Columns] = reading.COLUMNS
+    columns: Columns = reading.COLUMNS
     batch_columns: ClassVar[tuple[str, ...]] = ("units",)
 
     @override

@@ -38,7 +38,7 @@ class RepresentationModel(BaseModel):
 
     args_class: ClassVar[type[ModelArgs]] = ModelArgs
     auto_class: ClassVar[str] = "AutoModel"
-    columns: ClassVar[Columns] = Columns(labels=())
+    columns: Columns = Columns(labels=())
     predict_options: ClassVar[tuple[str, ...]] = ("combine_strategy", "batch_size", "normalize")
     opens_any: ClassVar[bool] = True
     only_predicts: ClassVar[str] = (

@@ -14,13 +14,13 @@ from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
-from easytx.core.labelled import LabelledModel
+from easytx.core.layout import LayoutModel
 from easytx.core.loading import check_max_length
 from easytx.core.results import Prediction
 from easytx.data.frames import Columns
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
-from easytx.data.tokenise import window_overlap
+from easytx.data.tokenise import read_by_word, window_overlap
 from easytx.metrics.sequence import entity_scores
 from easytx.ner import data as rules
 from easytx.ner import judging, reading, windows
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class NERModel(LabelledModel):
+class NERModel(LayoutModel):
     """Tag the words of sentences: every word gets one tag, however long its sentence is.
 
     Example:
@@ -47,8 +47,8 @@ class NERModel(LabelledModel):
 
     args_class: ClassVar[type[ModelArgs]] = NERArgs
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
-    tokenizer_options: ClassVar[Mapping[str, Any]] = {"add_prefix_space": True}
-    columns: ClassVar[Columns] = Columns(texts=(("words",),), optional=("sentence_id",))
+    tokenizer_options: Mapping[str, Any] = {"add_prefix_space": True}
+    columns: Columns = Columns(texts=(("words",),), optional=("sentence_id",))
 
     def __init__(
         self,
@@ -64,30 +64,31 @@ class NERModel(LabelledModel):
         """See `LabelledModel`; without `labels` they are learnt from the training rows, "O" first."""
         device = {"use_cuda": use_cuda, "cuda_device": cuda_device}
         super().__init__(model_type, model_name, labels=labels, weight=weight, args=args, **device, **kwargs)
-        self.tokenizer = windows.read_by_word(self.tokenizer)
+        self.tokenizer = read_by_word(self.tokenizer)
 
     @override
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
+        given: dict[str, Any] = {"name": name, "args": self.args, "renames": renames, "beside": self.columns.beside}
         if split == "predict":
-            return reading.untagged_sentences(rows, name=name, args=self.args, renames=renames)
-        known = None if self.labels is None else self.labels.labels
-        return reading.tagged_sentences(rows, name=name, args=self.args, renames=renames, tags=known)
+            return reading.untagged_sentences(rows, **given)
+        return reading.tagged_sentences(rows, tags=None if self.labels is None else self.labels.labels, **given)
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
         check_max_length(self.args.max_seq_length, self.config, self.tokenizer, str(self.args.model_name))
         options = {"max_length": self.args.max_seq_length, "overlap": window_overlap(self.tokenizer, self.args) or 0}
+        words, sizes = frame["words"].tolist(), [*map(len, frame["words"])]
+        boxes = self.boxes(frame, words, name=name, row=rules.caller_rows(frame))
         ids = None if split == "predict" else self.tag_ids(frame, split, name)
-        words, sizes = frame["words"].tolist(), [len(sentence) for sentence in frame["words"]]
         made_from = (chain.from_iterable(words), sizes, () if ids is None else ids.tolist(), options["overlap"])
-        return self.cached(lambda: windows.encode_words(self.tokenizer, words, ids, **options), split, *made_from)
+        features = self.cached(lambda: windows.encode_words(self.tokenizer, words, ids, **options), split, *made_from)
+        return self.placed(features, boxes)
 
     def tag_ids(self, frame: pd.DataFrame, split: str, name: str) -> np.ndarray:
         """Return the label id of every word; in training, labels and weights are learnt here."""
         if split != "train":
             return rules.tag_ids(frame, self.known_labels(), name=name)
-        known = self.learn_labels(rules.several_tags(frame, name=name), name=name)
-        ids = rules.tag_ids(frame, known, name=name)
+        ids = rules.tag_ids(frame, self.learn_labels(rules.several_tags(frame, name=name), name=name), name=name)
         self.weigh(ids)
         return ids
 
@@ -98,7 +99,7 @@ class NERModel(LabelledModel):
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
         from transformers import DataCollatorForTokenClassification
 
-        return DataCollatorForTokenClassification(self.tokenizer)
+        return self.with_box_padding(DataCollatorForTokenClassification(self.tokenizer))
 
     @override
     def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -115,8 +116,7 @@ class NERModel(LabelledModel):
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         truth = data.frame["labels"].tolist()
-        custom = custom_scores(metrics, truth, answers.tags, answers.logits)
-        return {**entity_scores(truth, answers.tags), **custom}
+        return {**entity_scores(truth, answers.tags), **custom_scores(metrics, truth, answers.tags, answers.logits)}
 
     @override
     def write(self, folder: Path, result: dict[str, Any], answers: Answers, data: TaskData) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from easytx.config.model_args import ModelArgs
+from easytx.data.boxes import BOX
 from easytx.data.checks import counted, refuse_broken_texts, rows, with_article
-from easytx.data.frames import Columns, as_frame
+from easytx.data.frames import Columns, as_frame, as_texts
 from easytx.data.labels import plain
 from easytx.errors import DataError, LabelError
 from easytx.ner.files import names_data_file, read_words
@@ -37,6 +38,7 @@ class _Words:
         ids: The id of each sentence.
         index: The index of the sentences.
         word_index: The caller's index label of each word, where a row is a word.
+        boxes: The columns of the words' boxes, a list a sentence, where the caller has them.
     """
 
     words: list[Any]
@@ -46,6 +48,7 @@ class _Words:
     ids: Sequence[Any]
     index: pd.Index
     word_index: list[Any] | None = None
+    boxes: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def tagged_sentences(
@@ -55,10 +58,12 @@ def tagged_sentences(
     args: ModelArgs,
     renames: Mapping[str, str] | None = None,
     tags: Sequence[Any] | None = None,
+    beside: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """Return one row a sentence: sentence_id, words and labels; and where a row was a word, row and index.
 
-    `row` and `index` are lists too: the position of each word among the caller's rows, and its index label.
+    `row` and `index` are lists too: the position of each word among the caller's rows, and its index label. So are
+    x0, y0, x1 and y1, where the caller's rows have them.
 
     Args:
         data: Rows of a word with sentence_id, words, labels (a DataFrame, headerless too, a list of dicts, a
@@ -69,6 +74,7 @@ def tagged_sentences(
         args: For `encoding` and `lazy_loading`.
         renames: Our column name -> the caller's, where they differ.
         tags: The known tags, which whole numbers stand for.
+        beside: Columns with something of every word that the rows need besides.
 
     Raises:
         DataError: If the form is unknown, or words or tags are missing.
@@ -77,22 +83,30 @@ def tagged_sentences(
     frame = _opened(data, name, args, renames or {}, with_labels=True)
     names = _named(frame, renames or {}, _TAGGED)
     by_sentence = _holds_lists(frame, names.get("words", "words"))
-    frame = as_frame(frame, _ROW_A_SENTENCE if by_sentence else _ROW_A_WORD, name=name, args=args, renames=names)
+    columns = replace(_ROW_A_SENTENCE if by_sentence else _ROW_A_WORD, beside=beside)
+    frame = as_frame(frame, columns, name=name, args=args, renames=names)
     found = _of_lists(frame, name, tagged=True) if by_sentence else _of_words(frame, name, tagged=True)
     return _sentences(found, name, tags)
 
 
 def untagged_sentences(
-    data: Any, *, name: str, args: ModelArgs, renames: Mapping[str, str] | None = None
+    data: Any,
+    *,
+    name: str,
+    args: ModelArgs,
+    renames: Mapping[str, str] | None = None,
+    beside: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """Return one row a sentence, as `tagged_sentences` does, without labels. Texts are split at white space.
 
     Args:
         data: A text; texts or lists of words in a list, a Series, or a DataFrame's column words, tokens, text or
-            only one; all that `tagged_sentences` takes, labels left out.
+            only one; all that `tagged_sentences` takes, labels left out. In a list each row holds what is needed
+            beside as well, [words, x0, y0, x1, y1].
         name: What to call the data in messages.
         args: For `encoding` and `lazy_loading`.
         renames: Our column name -> the caller's, where they differ.
+        beside: Columns with something of every word that the rows need besides.
 
     Raises:
         DataError: If the form is unknown, or words are missing.
@@ -101,15 +115,17 @@ def untagged_sentences(
         data = [data]
     if hasattr(data, "tolist") and not isinstance(data, pd.Series):
         data = data.tolist()
+    if beside and isinstance(data, (list, tuple)) and not any(isinstance(row, Mapping) for row in data):
+        data = as_texts(data, replace(_ROW_A_SENTENCE, beside=beside), name=name, args=args)
     frame = _opened(data, name, args, renames or {}, with_labels=False)
     if frame.shape[1] == 1 and not renames:
         frame = frame.set_axis(["words"], axis="columns")
     names = _named(frame, renames or {}, _UNTAGGED)
     words = names.get("words", "words")
     ids = names.get("sentence_id", "sentence_id")
-    headerless = frame.shape[1] == 3 and all(isinstance(column, int) for column in frame.columns)
+    headerless = frame.shape[1] == 3 + len(beside) and all(isinstance(column, int) for column in frame.columns)
     by_word = headerless or (ids in frame and words in frame and not _holds_lists(frame, words))
-    columns = _ROW_A_WORD if by_word else _ROW_A_SENTENCE
+    columns = replace(_ROW_A_WORD if by_word else _ROW_A_SENTENCE, beside=beside)
     frame = as_frame(frame, columns, name=name, args=args, renames=names, with_labels=False)
     if not by_word:
         frame = frame.assign(words=pd.Series(_split_texts(frame["words"], name), index=frame.index, dtype=object))
@@ -123,7 +139,7 @@ def refuse_texts(data: Any, *, name: str) -> None:
         DataError: With the rows.
     """
     if isinstance(data, (str, list, tuple, pd.Series)):
-        texts = [i for i, row in enumerate([data] if isinstance(data, str) else data) if isinstance(row, str)]
+        texts = [i for i, row in enumerate([data] if isinstance(data, str) else data) if _is_text(row)]
         if texts:
             raise DataError(
                 f"{name} has a text in {counted(len(texts), 'row')} ({rows(texts)}), but with split_on_space=False "
@@ -177,6 +193,11 @@ def _named(frame: pd.DataFrame, renames: Mapping[str, str], others: Mapping[str,
     return found
 
 
+def _is_text(row: Any) -> bool:
+    """Tell whether a row is a text, with boxes or without."""
+    return isinstance(row, str) or (_is_list(row) and len(row) > 1 and isinstance(row[0], str) and _is_list(row[1]))
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
@@ -210,15 +231,16 @@ def _of_words(frame: pd.DataFrame, name: str, *, tagged: bool) -> _Words:
             f"of a sentence has one, fill the others: {name}['sentence_id'] = {name}['sentence_id'].ffill()."
         )
     order = np.argsort(codes, kind="stable")
-    ordered = frame.iloc[order]
+    ordered, sizes = frame.iloc[order], np.bincount(codes)
     return _Words(
         words=ordered["words"].tolist(),
         tags=ordered["labels"].tolist() if tagged else None,
-        sizes=np.bincount(codes),
+        sizes=sizes,
         row=order,
         ids=ids.tolist(),
         index=pd.RangeIndex(len(ids)),
         word_index=ordered.index.tolist(),
+        boxes={part: _by_sentence(ordered[part].tolist(), sizes) for part in BOX if part in frame},
     )
 
 
@@ -243,6 +265,7 @@ def _of_lists(frame: pd.DataFrame, name: str, *, tagged: bool) -> _Words:
         row=np.repeat(np.arange(len(words)), sizes),
         ids=frame.get("sentence_id", frame.index).tolist(),
         index=frame.index,
+        boxes={part: frame[part].tolist() for part in BOX if part in frame},
     )
 
 
@@ -265,10 +288,13 @@ def _sentences(found: _Words, name: str, known: Sequence[Any] | None) -> pd.Data
         columns["labels"] = _tag_names(tags, found.row, name, known)
     if found.word_index is not None:
         columns |= {"row": found.row.tolist(), "index": found.word_index}
-    ends = np.cumsum(found.sizes).tolist()
-    bounds = list(zip([0, *ends], ends, strict=False))
-    lists = {column: [values[start:end] for start, end in bounds] for column, values in columns.items()}
-    return pd.DataFrame({"sentence_id": found.ids, **lists}, index=found.index)
+    lists = {column: _by_sentence(values, found.sizes) for column, values in columns.items()}
+    return pd.DataFrame({"sentence_id": found.ids, **lists, **found.boxes}, index=found.index)
+
+
+def _by_sentence(values: list[Any], sizes: np.ndarray) -> list[list[Any]]:
+    ends = np.cumsum(sizes).tolist()
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _checked(values: list[Any], row: np.ndarray, name: str, *, column: str, what: str, remedy: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -10,47 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from tokenizers import normalizers
 
 from easytx.data.tokenise import as_dataset
-from easytx.errors import CheckpointError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 # Sentences per tokenizer call: enough for its threads, little enough to bound memory.
 _CHUNK = 8192
-
-
-def read_by_word(tokenizer: Any) -> Any:
-    """Return the tokenizer, made to read a word on its own as it reads it within a sentence.
-
-    Byte-level vocabularies have different tokens for a word with and without a space before it. Some tokenizers
-    put that space there when told so by an option; it is done here for all of them.
-
-    Raises:
-        CheckpointError: If the tokenizer cannot say which word a token belongs to.
-    """
-    if not getattr(tokenizer, "is_fast", False):
-        raise CheckpointError(
-            "NERModel needs a tokenizer that knows the word of each token; "
-            f"{type(tokenizer).__name__} does not. Use a checkpoint with a tokenizer.json."
-        )
-    backend = tokenizer.backend_tokenizer
-    step = backend.pre_tokenizer
-    settings = json.loads(step.__getstate__()) if step is not None else {}
-    if settings.get("type") == "ByteLevel":
-        step.add_prefix_space = True
-    elif any(part["type"] == "ByteLevel" for part in settings.get("pretokenizers", [])) and not _adds_space(backend):
-        # Steps before it have split the word by then, and each part would get a space.
-        before = [backend.normalizer] if backend.normalizer is not None else []
-        backend.normalizer = normalizers.Sequence([*before, normalizers.Prepend(" ")])
-    return tokenizer
-
-
-def _adds_space(backend: Any) -> bool:
-    tokens = backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).tokens
-    return bool(tokens) and tokens[0].startswith("Ġ")
 
 
 def encode_words(

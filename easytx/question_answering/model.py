@@ -49,9 +49,7 @@ class QuestionAnsweringModel(BaseModel):
 
     args_class: ClassVar[type[ModelArgs]] = QuestionAnsweringArgs
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
-    columns: ClassVar[Columns] = Columns(
-        texts=(("question", "context"),), labels=("answers",), optional=("id", "is_impossible")
-    )
+    columns: Columns = Columns(texts=(("question", "context"),), labels=("answers",), optional=("id", "is_impossible"))
     predict_options: ClassVar[tuple[str, ...]] = ("n_best_size",)
 
     @override

@@ -42,7 +42,7 @@ class RetrievalModel(Searcher):
     """
 
     args_class: ClassVar[type[ModelArgs]] = RetrievalArgs
-    columns: ClassVar[Columns] = Columns(
+    columns: Columns = Columns(
         texts=(("query_text",),), labels=("gold_passage",), optional=("title", "hard_negative", "teacher_scores")
     )
     predict_options: ClassVar[tuple[str, ...]] = (

@@ -38,7 +38,7 @@ class Seq2SeqModel(GenerativeModel):
 
     args_class: ClassVar[type[ModelArgs]] = Seq2SeqArgs
     auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"
-    columns: ClassVar[Columns] = Columns(texts=(("input_text",),), labels=("target_text",))
+    columns: Columns = Columns(texts=(("input_text",),), labels=("target_text",))
     may_be_new: ClassVar[bool] = True
 
     def __init__(

@@ -27,7 +27,7 @@ class T5Model(Seq2SeqModel):
     """
 
     args_class: ClassVar[type[ModelArgs]] = T5Args
-    columns: ClassVar[Columns] = Columns(texts=(("input_text",), ("prefix", "input_text")), labels=("target_text",))
+    columns: Columns = Columns(texts=(("input_text",), ("prefix", "input_text")), labels=("target_text",))
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from easytx.testing.checkpoints import (
     ARCHITECTURES,
     DECODER_ARCHITECTURES,
+    LAYOUT_ARCHITECTURES,
     SEQ2SEQ_ARCHITECTURES,
     tiny_checkpoint,
     tiny_config,
@@ -24,6 +25,7 @@ __all__ = [
     "ARCHITECTURES",
     "CORPUS",
     "DECODER_ARCHITECTURES",
+    "LAYOUT_ARCHITECTURES",
     "SEQ2SEQ_ARCHITECTURES",
     "VISION_ARCHITECTURES",
     "tiny_checkpoint",

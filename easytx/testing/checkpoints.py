@@ -14,7 +14,14 @@ from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
 from easytx.testing.tokenizers import tiny_tokenizer
 
-__all__ = ["ARCHITECTURES", "DECODER_ARCHITECTURES", "SEQ2SEQ_ARCHITECTURES", "tiny_checkpoint", "tiny_config"]
+__all__ = [
+    "ARCHITECTURES",
+    "DECODER_ARCHITECTURES",
+    "LAYOUT_ARCHITECTURES",
+    "SEQ2SEQ_ARCHITECTURES",
+    "tiny_checkpoint",
+    "tiny_config",
+]
 
 _SHARED: dict[str, Any] = {
     "hidden_size": 32,
@@ -47,6 +54,13 @@ _OWN: dict[str, dict[str, Any]] = {
     "longformer": {"max_position_embeddings": 514, "type_vocab_size": 1, "attention_window": 16},
 }
 ARCHITECTURES: tuple[str, ...] = tuple(_OWN)
+
+_LAYOUT: dict[str, dict[str, Any]] = {
+    "layoutlm": {},
+    # Each of the six numbers of a box has a sixth of the width.
+    "lilt": {"hidden_size": 48, "max_position_embeddings": 514, "type_vocab_size": 1},
+}
+LAYOUT_ARCHITECTURES: tuple[str, ...] = tuple(_LAYOUT)
 
 _LAYERS: dict[str, Any] = {
     "encoder_layers": 2,
@@ -91,7 +105,8 @@ def tiny_config(architecture: str = "bert", **overrides: Any) -> PreTrainedConfi
     """Return the config of a model with two layers of width 32, for at least 512 tokens.
 
     Args:
-        architecture: One of `ARCHITECTURES`, `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
+        architecture: One of `ARCHITECTURES`, `LAYOUT_ARCHITECTURES`, `DECODER_ARCHITECTURES` or
+            `SEQ2SEQ_ARCHITECTURES`.
         **overrides: Values for the config. `hidden_size`, `num_hidden_layers` and `num_attention_heads` work
             for every architecture, whatever its own names for them are.
 
@@ -115,7 +130,8 @@ def tiny_checkpoint(
 
     Args:
         folder: Where to write; made if it is not there.
-        architecture: One of `ARCHITECTURES`, `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
+        architecture: One of `ARCHITECTURES`, `LAYOUT_ARCHITECTURES`, `DECODER_ARCHITECTURES` or
+            `SEQ2SEQ_ARCHITECTURES`.
         head: Name of the Auto class whose model is written, such as "AutoModelForSequenceClassification".
             By default the bare encoder, as in a checkpoint that was only pretrained; and encoder and decoder with
             a language model's head for `SEQ2SEQ_ARCHITECTURES`. Decoders have that head too.
@@ -149,7 +165,7 @@ def tiny_checkpoint(
 def _config(architecture: str, tokenizer: PreTrainedTokenizerBase, overrides: dict[str, Any]) -> PreTrainedConfig:
     """Return the config that fits this tokenizer."""
     default = AutoConfig.for_model(_CONFIGURED_AS.get(architecture, architecture))
-    own = {**_OWN, **_DECODERS, **_SEQ2SEQ}[architecture]
+    own = {**_OWN, **_LAYOUT, **_DECODERS, **_SEQ2SEQ}[architecture]
     for name in overrides:
         # Some settings are read from a config without being declared by its class.
         if not hasattr(default, name) and name not in own:

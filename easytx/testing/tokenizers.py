@@ -286,6 +286,8 @@ _BUILDERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "distilbert": _bert,
     "electra": _bert,
     "gpt2": _gpt2,
+    "layoutlm": _bert,
+    "lilt": _roberta,
     "llama": _llama,
     "longformer": _roberta,
     "marian": _marian,
@@ -306,7 +308,7 @@ def tiny_tokenizer(architecture: str = "bert") -> PreTrainedTokenizerBase:
 
     Args:
         architecture: A `model_type` as in a model's config, one of `easytx.testing.ARCHITECTURES`,
-            `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
+            `LAYOUT_ARCHITECTURES`, `DECODER_ARCHITECTURES` or `SEQ2SEQ_ARCHITECTURES`.
 
     Raises:
         ArgumentError: If there is no tiny tokenizer for this architecture.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from easytx.data.padding import RightPadding, pad_right
+import pytest
+from transformers import DataCollatorWithPadding
+
+from easytx.data.padding import RightPadding, TokenColumns, pad_right
+from easytx.testing import tiny_tokenizer
 
 
 def test_rows_are_filled_up_at_their_ends() -> None:
@@ -15,3 +19,18 @@ def test_token_ids_get_the_padding_id_and_all_else_zeros() -> None:
     batch = {name: tensor.tolist() for name, tensor in RightPadding(7)(features).items()}
     assert batch == {"input_ids": [[3, 4], [5, 7]], "attention_mask": [[1, 1], [1, 0]]}
     assert RightPadding(None)(features)["input_ids"].tolist() == [[3, 4], [5, 0]]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_further_columns_stand_beside_their_tokens_on_either_side(side: str) -> None:
+    tokenizer = tiny_tokenizer("bert")
+    tokenizer.padding_side = side
+    features = [
+        {"input_ids": [3, 4], "attention_mask": [1, 1], "bbox": [1, 2, 3, 4, 5, 6, 7, 8], "mask": [1, 0]},
+        {"input_ids": [5], "attention_mask": [1], "bbox": [9, 9, 9, 9], "mask": [1]},
+    ]
+    batch = TokenColumns(DataCollatorWithPadding(tokenizer), bbox=4, mask=1)(features)
+    short = [[9] * 4, [0] * 4] if side == "right" else [[0] * 4, [9] * 4]
+    assert batch["bbox"].tolist() == [[[1, 2, 3, 4], [5, 6, 7, 8]], short]
+    assert batch["mask"].tolist() == [[1, 0], [1, 0] if side == "right" else [0, 1]]
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0] if side == "right" else [0, 1]]

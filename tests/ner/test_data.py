@@ -9,10 +9,11 @@ import torch
 
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
+from easytx.data.tokenise import read_by_word
 from easytx.errors import LabelError
 from easytx.ner.data import answers, cross_entropy, in_order, several_tags, tag_ids
 from easytx.ner.results import words_frame
-from easytx.ner.windows import encode_words, read_by_word
+from easytx.ner.windows import encode_words
 from easytx.testing import ARCHITECTURES, tiny_tokenizer
 
 LABELS = LabelMap(["O", "B-LOC", "I-LOC"])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tokenizers import Regex, pre_tokenizers
 
+from easytx.data.tokenise import read_by_word
 from easytx.errors import CheckpointError
 from easytx.ner import NERModel
-from easytx.ner.windows import encode_words, read_by_word
+from easytx.ner.windows import encode_words
 from easytx.testing import ARCHITECTURES, tiny_tokenizer
 
 BYTE_LEVEL = ("roberta", "modernbert", "longformer")
@@ -120,8 +121,8 @@ def test_other_tokenizers_stay_as_they_are() -> None:
 
 def test_a_tokenizer_that_does_not_know_its_words_is_refused() -> None:
     message = (
-        r"^NERModel needs a tokenizer that knows the word of each token; SimpleNamespace does not\. "
-        r"Use a checkpoint with a tokenizer\.json\.$"
+        r"^A model that reads word by word needs a tokenizer that knows the word of each token; SimpleNamespace "
+        r"does not\. Use a checkpoint with a tokenizer\.json\.$"
     )
     with pytest.raises(CheckpointError, match=message):
         read_by_word(SimpleNamespace(is_fast=False))
