@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from easytx.data.tokenise import as_dataset
+from easytx.data.tables import joined
 from easytx.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
@@ -120,16 +120,18 @@ def encode_windows(
     overlap_of_row = np.array([overlaps[length] for length in question_lengths.tolist()], dtype=np.int64)
     contexts = frame["context"].tolist()
     answers = _answer_places(frame) if with_answers else None
-    tables = []
-    for first in range(0, len(frame), _CHUNK):
-        chunk = np.arange(first, min(first + _CHUNK, len(frame)))
-        windows = _Windows([], [], [], [], [], [])
-        # A tokenizer call knows one overlap; rows with equal overlaps go together.
-        for overlap in np.unique(overlap_of_row[chunk]).tolist():
-            same = chunk[overlap_of_row[chunk] == overlap]
-            _tokenise(tokenizer, questions, contexts, same, max_length, overlap, windows)
-        tables.append(_table(windows.in_order(), tokenizer.cls_token_id, answers))
-    return as_dataset(pa.concat_tables(tables))
+
+    def tables() -> Iterator[pa.Table]:
+        for first in range(0, len(frame), _CHUNK):
+            chunk = np.arange(first, min(first + _CHUNK, len(frame)))
+            windows = _Windows([], [], [], [], [], [])
+            # A tokenizer call knows one overlap; rows with equal overlaps go together.
+            for overlap in np.unique(overlap_of_row[chunk]).tolist():
+                same = chunk[overlap_of_row[chunk] == overlap]
+                _tokenise(tokenizer, questions, contexts, same, max_length, overlap, windows)
+            yield _table(windows.in_order(), tokenizer.cls_token_id, answers)
+
+    return joined(tables())
 
 
 class _Windows(NamedTuple):
