@@ -6,6 +6,7 @@ EasytxError
 │   └── LabelError                          labels are missing, unknown or of the wrong kind
 ├── ModelNotFoundError   (OSError)          no model at this name or folder
 ├── CheckpointError      (ValueError)       a model is there, but not one this class can use
+├── OutOfMemoryError     (MemoryError)      the device's memory does not suffice
 ├── OutputDirError       (ValueError)       writing there would overwrite something
 ├── DeviceError          (ValueError)       the device asked for is not there
 ├── MissingExtraError    (ImportError)      an optional dependency is not installed
@@ -27,6 +28,7 @@ __all__ = [
     "MissingExtraError",
     "ModelNotFoundError",
     "NonFiniteLossError",
+    "OutOfMemoryError",
     "OutputDirError",
     "UnsupportedError",
 ]
@@ -54,6 +56,10 @@ class ModelNotFoundError(EasytxError, OSError):
 
 class CheckpointError(EasytxError, ValueError):
     """There is a model, but not one that this class can use."""
+
+
+class OutOfMemoryError(EasytxError, MemoryError):
+    """The memory of the device does not suffice, and smaller batches are of no help or not possible."""
 
 
 class OutputDirError(EasytxError, ValueError):

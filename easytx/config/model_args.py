@@ -105,7 +105,14 @@ class ModelArgs(ArgsObject):
     gradient_checkpointing: bool = arg(default=False, help="Recompute activations in the backward pass to save memory.")
     torch_compile: bool = arg(default=False, help="Compile the model with torch.compile.")
     auto_find_batch_size: bool = arg(
-        default=False, help="Shrink the batch when it does not fit into the device's memory."
+        default=False,
+        help="Smaller batches where memory is short.",
+        no_effect="batches that do not fit into memory are always made smaller",
+    )
+    packing: bool | None = arg(
+        default=None,
+        help="Run the layers without padding, one row behind the other: None where CUDA can, False never, True with a "
+        "warning where it cannot be.",
     )
     thread_count: int | None = arg(default=None, help="Threads for torch on a CPU; None leaves torch's choice.", low=1)
     trainer_kwargs: dict[str, Any] = arg(default={}, help="Further fields of transformers.TrainingArguments.")

@@ -17,15 +17,17 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.results import TrainResult
+from easytx.core.running import wants_packing
 from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
 from easytx.data.prepared import TaskData
-from easytx.errors import ArgumentError, NonFiniteLossError
+from easytx.errors import ArgumentError, NonFiniteLossError, OutOfMemoryError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
+from easytx.training.packing import packed
 from easytx.training.precision import describe, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
@@ -143,11 +145,11 @@ class _Run:
             self.model.run_record = tracker.record()
             for callback in self.report.callbacks(evaluates=self.held_out is not None):
                 self.trainer.add_callback(callback)
-            with _frozen(network, self.model):
+            with _frozen(network, self.model), self._packed(network):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-                except NonFiniteLossError:
-                    # The weights are spoilt.
+                except (NonFiniteLossError, OutOfMemoryError):
+                    # The weights are spoilt, or those of a training that has to begin again.
                     if before is None:
                         self.model.model = None
                     else:
@@ -206,6 +208,10 @@ class _Run:
         if not settings.disable_tqdm:
             trainer.add_callback(Bar())
         return trainer
+
+    def _packed(self, network: Any) -> contextlib.AbstractContextManager[None]:
+        device, dtype = self.model.device, self.model.precision()
+        return packed(network, wants_packing(self.args), device=device, dtype=dtype, trains=True)
 
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from easytx.config.model_args import ModelArgs
+from easytx.config.warn import warn_user
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Collator, Outputs, Reduce, run
 from easytx.training.precision import threads
@@ -109,6 +110,7 @@ def run_network(
             dtype=None if in_int8 else model.precision(),
             token_budget=budget or token_budget(model.args, model.device.type),
             progress=progress_bar(len(dataset), show=show),
+            packing=wants_packing(model.args),
             **options,
         )
 
@@ -146,6 +148,16 @@ def write_texts(
 def quantised(model: BaseModel) -> bool:
     """Tell whether the model answers with int8 weights of torch's own."""
     return bool(model.args.dynamic_quantize) and model.device.type == "cpu" and not model.args.onnx
+
+
+def wants_packing(args: ModelArgs) -> bool | None:
+    """Return what the user wants of `packing.packed`."""
+    if not args.torch_compile:
+        return args.packing
+    # A compiled network would be compiled anew for each number of tokens.
+    if args.packing:
+        warn_user("packing is True, but a compiled model runs with padding. Set torch_compile=False for packing.")
+    return False
 
 
 def progress_bar(rows: int, *, show: bool) -> Callable[[Any, int], Any] | None:

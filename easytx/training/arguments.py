@@ -23,7 +23,6 @@ from easytx.training.optimizers import optimizer_name, scheduler_name
 # our argument -> the Trainer's, where the value goes over unchanged
 DIRECT = {
     "adam_epsilon": "adam_epsilon",
-    "auto_find_batch_size": "auto_find_batch_size",
     "dataloader_num_workers": "dataloader_num_workers",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "learning_rate": "learning_rate",
@@ -80,6 +79,7 @@ _OURS = {theirs: ours for ours, theirs in DIRECT.items()} | {
     "activation_checkpointing": "gradient_checkpointing",
     "adam_beta1": "adam_betas",
     "adam_beta2": "adam_betas",
+    "auto_find_batch_size": "auto_find_batch_size",
     "bf16": "bf16",
     "data_seed": "manual_seed",
     "eval_steps": "evaluate_during_training_steps",

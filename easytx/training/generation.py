@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from easytx.training.batching import token_budget_batches
 from easytx.training.inference import Collator, fill_from_all_ranks, rows_of, share_of_this_rank
 from easytx.training.precision import autocast
+from easytx.training.recovery import SmallerBatches
 
 # The ids of a row's texts, one array of shape (tokens,) each.
 Tokens = list[np.ndarray]
@@ -26,6 +27,8 @@ _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "ep
 _BEAMS = ("early_stopping", "length_penalty")
 
 _PROMPT_COLUMNS = ("input_ids", "attention_mask")
+
+_REMEDY = "Set a lower max_seq_length, max_new_tokens, num_beams or num_return_sequences, or take a smaller model."
 
 
 def generate(
@@ -61,14 +64,28 @@ def generate(
         prompt_columns: What the network is told of a row, where the dataset has it.
         progress: Wraps the batches, given their number.
         **extras: For the network's `generate`, such as `streamer` or `stopping_criteria`.
+
+    Raises:
+        OutOfMemoryError: If a single row does not fit into the memory; batches that do not fit are made smaller.
     """
     config = settings(network.generation_config, options)
     features = dataset.select_columns([name for name in prompt_columns if name in dataset.column_names])
     copies = max(config.num_beams or 1, config.num_return_sequences or 1)
     lengths = np.fromiter(map(len, features["input_ids"]), dtype=np.int64, count=len(features))
-    batches = token_budget_batches((lengths + config.max_new_tokens) * copies, token_budget)
+    lengths = (lengths + config.max_new_tokens) * copies
+    batches = token_budget_batches(lengths, token_budget)
     mine, _, ranks = share_of_this_rank(batches)
     texts: list[Any] = [None] * len(dataset)
+    smaller = SmallerBatches(lengths, device, remedy=_REMEDY)
+
+    def write(batch: np.ndarray) -> None:
+        inputs = {name: value.to(device) for name, value in collator(rows_of(features, batch)).items()}
+        sequences = network.generate(**inputs, **extras)
+        written = _new_tokens(sequences, config, start=_first_new(network, inputs["input_ids"]))
+        share = len(written) // len(batch)
+        for place, position in enumerate(batch):
+            texts[position] = written[place * share : (place + 1) * share]
+
     with (
         torch.no_grad(),
         autocast(device, dtype),
@@ -76,12 +93,8 @@ def generate(
         _drawn_with(seed, device, apart=config.do_sample),
     ):
         for batch in progress(mine, len(mine)) if progress else mine:
-            inputs = {name: value.to(device) for name, value in collator(rows_of(features, batch)).items()}
-            sequences = network.generate(**inputs, **extras)
-            written = _new_tokens(sequences, config, start=_first_new(network, inputs["input_ids"]))
-            share = len(written) // len(batch)
-            for place, position in enumerate(batch):
-                texts[position] = written[place * share : (place + 1) * share]
+            smaller.compute(batch, write)
+    smaller.tell()
     if ranks > 1:
         fill_from_all_ranks(texts, mine)
     return texts

@@ -16,6 +16,7 @@ from easytx.training.batching import token_budget_batches
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
+from easytx.training.recovery import SmallerBatches
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,6 +63,7 @@ def run(
     shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    packing: bool | None = False,
 ) -> Outputs:
     """Run a model over a dataset: like lengths together, each batch within a budget of tokens.
 
@@ -80,27 +82,45 @@ def run(
         shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
         progress: Wraps the batches, given their number.
+        packing: Whether the network's layers run without padding; see `packing.packed`.
+
+    Raises:
+        OutOfMemoryError: If a single row does not fit into the memory; batches that do not fit are made smaller.
     """
+    from easytx.training.packing import packed
+
     names = [*model_inputs(model, dataset), *batch_columns]
     features = dataset.select_columns(list(dict.fromkeys(names)))
-    batches = token_budget_batches(lengths_of(dataset), token_budget)
+    lengths = lengths_of(dataset)
+    batches = token_budget_batches(lengths, token_budget)
     mine, counted, ranks = share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
     losses = _RunningLoss(shifts_labels, loss_function)
+    smaller = SmallerBatches(lengths, device, remedy="Set a lower max_seq_length, or take a smaller model.")
+
+    def compute(batch: np.ndarray, *, counts: bool) -> None:
+        inputs = {key: value.to(device) for key, value in collator(rows_of(features, batch)).items()}
+        outputs, loss = _forward(network, inputs, loss_function)
+        kept = _arrays(reduce(outputs, inputs))
+        # Nothing is counted or kept before all that may not fit into the memory is over.
+        if counts and loss is not None:
+            losses.add(loss, inputs.get("labels"), len(batch))
+        for position, value in zip(batch, kept, strict=True):
+            values[position] = value
+
     was_training = model.training
     model.eval()
     network = cast_copy(model, device, dtype)
+    # One row has no padding.
+    packing = packing if len(dataset) > 1 else False
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
-        with torch.no_grad(), autocast(device, dtype):
+        with torch.no_grad(), packed(network, packing, device=device, dtype=dtype), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
-                inputs = {key: value.to(device) for key, value in collator(rows_of(features, batch)).items()}
-                outputs = _forward(network, inputs, loss_function, losses if number < counted else None)
-                kept = reduce(outputs, inputs)
-                for position, value in zip(batch, _arrays(kept), strict=True):
-                    values[position] = value
+                smaller.compute(batch, functools.partial(compute, counts=number < counted))
     finally:
         model.train(was_training)
+    smaller.tell()
     if ranks > 1:
         shares = fill_from_all_ranks(values, mine, (losses.total, losses.items))
         losses.total, losses.items = sum(total for total, _ in shares), sum(items for _, items in shares)
@@ -139,19 +159,13 @@ def _forward(
     model: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     loss_function: LossFunction | None,
-    losses: _RunningLoss | None,
-) -> Any:
+) -> tuple[Any, torch.Tensor | None]:
     labels = inputs.get("labels")
-    rows = len(next(iter(inputs.values())))
     if loss_function is not None and labels is not None:
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-        if losses is not None:
-            losses.add(loss_function(outputs.logits, labels), labels, rows)
-        return outputs
+        return outputs, loss_function(outputs.logits, labels)
     outputs = model(**inputs)
-    if losses is not None and getattr(outputs, "loss", None) is not None:
-        losses.add(outputs.loss, labels, rows)
-    return outputs
+    return outputs, getattr(outputs, "loss", None)
 
 
 def rows_of(features: Dataset, batch: np.ndarray) -> list[dict[str, Any]]:

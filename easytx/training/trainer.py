@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer, set_seed
 
 from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
@@ -17,6 +16,7 @@ from easytx.training.checkpoints import rotate, seal, unseal
 from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
+from easytx.training.recovery import PLACE, RecoveringTrainer, named_memory_errors
 
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
 
@@ -26,7 +26,7 @@ def copied_weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-class EasyTrainer(Trainer):
+class EasyTrainer(RecoveringTrainer):
     """A Trainer whose losses are means over a batch, and whose evaluation is the caller's.
 
     Args:
@@ -63,10 +63,9 @@ class EasyTrainer(Trainer):
         self.save_folder = save_folder
         self.weights_in = weights_in
         self.keep = keep
-        self.batch_columns = batch_columns
+        self.batch_columns = (*batch_columns, PLACE)
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
-        self.at_start: dict[str, torch.Tensor] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Have the sampler shuffle for this epoch."""
@@ -100,22 +99,10 @@ class EasyTrainer(Trainer):
         return self.optimizer
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        if self.args.auto_find_batch_size:
-            self._start_afresh()
         network: Any = self.model
         forget_copies(network)
-        with keep_freed_memory(self.args.device):
+        with keep_freed_memory(self.args.device), named_memory_errors(self.args.device):
             return super()._inner_training_loop(*args, **kwargs)
-
-    def _start_afresh(self) -> None:
-        """Undo what the steps before a batch that did not fit have left behind."""
-        model = self._unprepare()
-        if self.at_start is None:
-            self.at_start = copied_weights(model)
-            return
-        model.load_state_dict(self.at_start)
-        self.optimizer = self.lr_scheduler = None
-        set_seed(self.args.seed)
 
     def compute_loss(
         self,

@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from race_work import Work
 VERSION = "0.70.8"
 _ROOT = Path(__file__).parents[2]
 _HERE = Path(__file__).parent
+
+# Seconds after which an answer is no longer waited for.
+_PATIENCE = 300
 
 # What it imports for the classes of the race; its list names a web framework too, which needs an older pandas.
 _NEEDS = [
@@ -80,7 +84,7 @@ class Worker:
         """Send a request and wait for its answer.
 
         Raises:
-            SkippedError: If Simple Transformers cannot do it, or the process has ended.
+            SkippedError: If Simple Transformers cannot do it, does not answer, or the process has ended.
         """
         if self.process.stdin is None or self.process.stdout is None:
             raise RuntimeError("the worker has no pipes")
@@ -89,7 +93,12 @@ class Worker:
             self.process.stdin.flush()
         except BrokenPipeError as error:
             raise SkippedError(f"its process has ended, see {self.log.name}") from error
-        line = self.process.stdout.readline()
+        limit = threading.Timer(_PATIENCE, self.process.kill)
+        limit.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            limit.cancel()
         if not line:
             raise SkippedError(f"its process has ended, see {self.log.name}")
         answer: dict[str, Any] = json.loads(line)
@@ -106,7 +115,7 @@ class Worker:
 
 
 class Simple:
-    """Simple Transformers on one work, with its defaults but for saving, caching and bars."""
+    """Simple Transformers on one work, with its defaults but for saving, caching, bars and worker processes."""
 
     def __init__(self, worker: Worker, work: Work, model: str, options: argparse.Namespace) -> None:
         self.worker, self.work = worker, work
@@ -118,6 +127,8 @@ class Simple:
             "train_batch_size": options.batch_size, "no_cache": True, "no_save": True, "silent": True,
             "save_model_every_epoch": False, "save_steps": -1, "overwrite_output_dir": True,
             "output_dir": str(worker.folder / "outputs"), "tensorboard_dir": str(worker.folder / "runs"),
+            # Its forked processes wait for ever once torch has computed in several threads. Without them it is faster.
+            "use_multiprocessing": False, "use_multiprocessing_for_evaluation": False,
         }  # fmt: skip
         self.load = {
             "do": "load", "kind": work.kind, "labels": work.labels, "model": model, "rows": str(rows), "args": args,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import gc
 import json
 import random
@@ -21,6 +23,8 @@ from torch.serialization import safe_globals
 
 import easytx
 from easytx.errors import ArgumentError, DataError, OutputDirError
+from easytx.training import inference
+from easytx.training.trainer import EasyTrainer
 
 from .conftest import SEED, Case, Trained, needs_answers, numbers, outputs
 
@@ -372,3 +376,43 @@ def test_a_training_changes_what_it_trains_and_leaves_the_model_ready(trained: T
     assert not network._is_accelerate_prepared
     assert "forward" not in vars(network)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+
+
+def _short_of_memory_once(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs out of memory when it is first called."""
+    failures = iter([torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")])
+
+    @functools.wraps(work)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        for error in failures:
+            raise error
+        return work(*args, **kwargs)
+
+    return limited
+
+
+def test_a_batch_of_a_training_that_does_not_fit_is_computed_in_parts(
+    case: Case, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = []
+    for fits in (True, False):
+        if not fits:
+            monkeypatch.setattr(EasyTrainer, "compute_loss", _short_of_memory_once(EasyTrainer.compute_loss))
+        model = case.model(checkpoint, no_save=True)
+        # Parts have other dropout and fewer passages to compare with, but are no other training.
+        with contextlib.nullcontext() if fits else pytest.warns(UserWarning, match="parts of at most 3 rows"):
+            result = model.train_model(case.train)
+        losses.append(result.training_details)
+    assert losses[1] == pytest.approx(losses[0], rel=0.7)
+
+
+def test_a_batch_that_does_not_fit_gives_the_same_answers_in_parts(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = numbers(outputs(trained.case, trained.model))
+    monkeypatch.setattr(inference, "_forward", _short_of_memory_once(inference._forward))
+    writing = transformers.GenerationMixin.generate
+    monkeypatch.setattr(transformers.GenerationMixin, "generate", _short_of_memory_once(writing))
+    with pytest.warns(UserWarning, match="did not fit into the memory of cpu, so batches of at most"):
+        found = numbers(outputs(trained.case, trained.model))
+    np.testing.assert_allclose(found, expected, **CLOSE)

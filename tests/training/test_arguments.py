@@ -32,7 +32,6 @@ def _made(
 def test_what_goes_over_unchanged() -> None:
     values = {
         "adam_epsilon": 1e-7,
-        "auto_find_batch_size": True,
         "dataloader_num_workers": 1,
         "gradient_accumulation_steps": 3,
         "learning_rate": 1e-4,

@@ -477,27 +477,6 @@ def test_rows_can_keep_their_order(classifier: Make, monkeypatch: pytest.MonkeyP
     assert texts == frame["text"].tolist()
 
 
-def test_a_batch_that_does_not_fit_is_made_smaller_and_the_training_starts_afresh(
-    classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = classifier(train_batch_size=5, no_save=True)
-    loss = expected.train_model(train_df).training_details
-    step = EasyTrainer.training_step
-    steps = []
-
-    def out_of_memory(self: EasyTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
-        steps.append(self._train_batch_size)
-        if len(steps) == 3:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(EasyTrainer, "training_step", out_of_memory)
-    model = classifier(train_batch_size=6, no_save=True, auto_find_batch_size=True)
-    assert model.train_model(train_df).training_details == loss
-    assert steps == [6, 6, 6, 5, 5, 5, 5, 5]
-    assert changed(weights(model), weights(expected)) == set()
-
-
 def test_threads_are_as_wanted(classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = BertForSequenceClassification.forward
     seen = []
