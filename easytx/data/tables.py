@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from itertools import chain, islice
 from pathlib import Path
@@ -61,7 +61,7 @@ def as_dataset(table: pa.Table) -> Dataset:
     return Dataset(table, fingerprint=uuid.uuid4().hex)
 
 
-def lists_of(values: np.ndarray, lengths: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
+def lists_of(values: np.ndarray, lengths: np.ndarray | Sequence[int], kind: pa.DataType | None = None) -> pa.Array:
     """Return numbers, one list of them behind the other, as lists of these lengths.
 
     Args:
