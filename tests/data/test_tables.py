@@ -95,6 +95,26 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
+@pytest.mark.usefixtures("small_memory")
+def test_a_folder_that_another_process_takes_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file, folder = tables.tempfile.TemporaryFile, tmp_path / "cache"
+    refused: list[Path] = []
+
+    def late(**options: Any) -> Any:
+        if not refused:
+            refused.append(folder)
+            folder.rmdir()
+        return open_file(**options)
+
+    monkeypatch.setattr(tables.tempfile, "TemporaryFile", late)
+    with large_data_in(folder):
+        assert joined(_number())["row"][1499] == 1499
+    assert refused
+    assert not any(tmp_path.iterdir())
+
+
 def test_small_data_and_data_without_a_folder_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a file was opened")
