@@ -89,15 +89,15 @@ def _blocks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _nameless_file(folder: Path) -> IO[bytes]:
-    while True:
-        is_new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        # Another process that made the folder may take it away at this moment.
-        with contextlib.suppress(FileNotFoundError):
-            file = tempfile.TemporaryFile(dir=folder)
-            break
-    if is_new:
-        # Where an open file keeps its name, the folder is not empty and stays.
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-    return file
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return tempfile.TemporaryFile(dir=folder)
+    except FileNotFoundError:
+        # Another process had made the folder, and took it away at this moment.
+        return _nameless_file(folder)
+    finally:
+        if is_new:
+            # Where an open file keeps its name, the folder is not empty and stays.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
