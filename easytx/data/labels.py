@@ -97,8 +97,8 @@ class LabelMap:
             LabelError: Naming labels that the map does not have, with their rows.
         """
         ids = np.fromiter(map(self._id, values), dtype=np.int64, count=len(values))
-        unknown = np.flatnonzero(ids < 0)
-        if len(unknown):
+        unknown = np.flatnonzero(ids < 0).tolist()
+        if unknown:
             strange = list(dict.fromkeys(repr(plain(values[i])) for i in unknown))
             raise LabelError(
                 f"{name} has {counted(len(unknown), 'row')} with labels that {known_from} did not have: "

@@ -27,7 +27,7 @@ _TOKEN_COLUMNS = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attenti
 class _Features(NamedTuple):
     # The token columns, a list of numbers a feature; which of the texts each feature is of; which texts were cut.
     tokens: Mapping[str, Any]
-    place: Sequence[int]
+    place: Sequence[int] | np.ndarray
     cut: list[bool] | None
 
 
@@ -131,7 +131,7 @@ class _BackendCalls(_Calls):
         # The fast call gives the second texts of all windows but the first the types of first texts.
         encode_batch = backend.encode_batch if self.has_windows else backend.encode_batch_fast
         found = encode_batch(texts if pairs is None else [*zip(texts, pairs, strict=True)])
-        place, cut = range(len(texts)), None
+        place, cut = np.arange(len(texts)), None
         if self.has_windows:
             windows = [[first, *first.overflowing] for first in found]
             place = np.repeat(place, [*map(len, windows)])
