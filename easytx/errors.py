@@ -11,7 +11,8 @@ EasytxError
 ├── DeviceError          (ValueError)       the device asked for is not there
 ├── MissingExtraError    (ImportError)      an optional dependency is not installed
 ├── NonFiniteLossError   (ArithmeticError)  training diverged
-└── UnsupportedError     (NotImplementedError)  the class does not do this
+├── ScoreDropError       (ValueError)       int8 weights would cost more of the score than is accepted
+└── UnsupportedError     (NotImplementedError)  the class, or the torch that is installed, does not do this
 
 Each is also the builtin exception a caller would expect, so `except ValueError` keeps working.
 """
@@ -30,6 +31,7 @@ __all__ = [
     "NonFiniteLossError",
     "OutOfMemoryError",
     "OutputDirError",
+    "ScoreDropError",
     "UnsupportedError",
 ]
 
@@ -83,5 +85,9 @@ class NonFiniteLossError(EasytxError, ArithmeticError):
     """The loss became NaN or infinite."""
 
 
+class ScoreDropError(EasytxError, ValueError):
+    """The score would drop by more than is accepted."""
+
+
 class UnsupportedError(EasytxError, NotImplementedError):
-    """The class does not do this, such as training where it only predicts."""
+    """The class does not do this, such as training where it only predicts, or the torch that is installed does not."""

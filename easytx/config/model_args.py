@@ -103,7 +103,10 @@ class ModelArgs(ArgsObject):
     )
     tf32: bool | None = arg(default=None, help="Allow TF32 matrix products on CUDA.")
     gradient_checkpointing: bool = arg(default=False, help="Recompute activations in the backward pass to save memory.")
-    torch_compile: bool = arg(default=False, help="Compile the model with torch.compile.")
+    torch_compile: bool = arg(
+        default=False,
+        help="Run training steps and predictions by code that torch.compile makes; not for ONNX or written texts.",
+    )
     auto_find_batch_size: bool = arg(
         default=False,
         help="Smaller batches where memory is short.",
@@ -206,6 +209,10 @@ class ModelArgs(ArgsObject):
     model_type: str | None = arg(default=None, help="Filled in: the architecture.")
     model_class: str | None = arg(default=None, help="Filled in: the class that wrote the folder.")
     dynamic_quantize: bool = arg(default=False, help="Predict on a CPU with int8 weights (dynamic quantisation).")
+    quantize: bool = arg(
+        default=False, help="Set dynamic_quantize after a training that evaluates, if the score allows it."
+    )
+    quantize_bound: float = arg(default=0.01, help="Share of the score that int8 weights may cost.", low=0)
     onnx: bool = arg(default=False, help="Run the model that convert_to_onnx has written, by ONNX Runtime.")
     quantized_model: bool = arg(default=False, help="Have convert_to_onnx write int8 weights.")
 

@@ -13,11 +13,13 @@ from easytx.config.model_args import ModelArgs
 from easytx.core import loading, onnx, saving
 from easytx.errors import ArgumentError, CheckpointError
 from easytx.training.precision import mixed_precision, resolve_device
+from easytx.training.quantise import check_int8_device
 from easytx.training.tracking_record import RunRecord, read_run
 
 if TYPE_CHECKING:
     import torch
 
+    from easytx.core.results import QuantizeResult
     from easytx.data.labels import LabelMap
 
 # Classes whose folders any task may start from.
@@ -81,7 +83,7 @@ class CheckpointedModel:
             ArgumentError: For unknown arguments and values out of bounds, and where there is no model name.
             ModelNotFoundError: If there is no such model.
             CheckpointError: If the folder was written by another class.
-            DeviceError: If the device is not there.
+            DeviceError: If the device is not there, or there are no int8 weights on it.
         """
         if model_name is None and not self.may_be_new:
             model_type, model_name = None, model_type
@@ -110,6 +112,8 @@ class CheckpointedModel:
                 "onnx": onnx.runs_as_onnx(self.args.onnx, self._source, onnx_execution_provider),
             }
         )
+        if self.args.dynamic_quantize and not self.args.onnx:
+            check_int8_device("dynamic_quantize", self.device)
         self.tokenizer: Any = self.load_tokenizer()
         self.labels: LabelMap | None = None
         self.results: dict[str, Any] = {}
@@ -273,6 +277,42 @@ class CheckpointedModel:
             OutputDirError: If the folder is not empty and `overwrite_output_dir` is not set.
         """
         return onnx.export(self, Path(output_dir or Path(self.args.output_dir) / "onnx"), set_onnx_arg=set_onnx_arg)
+
+    def quantize(
+        self,
+        eval_data: Any = None,
+        *,
+        metric: str | None = None,
+        bound: float | None = None,
+        minimize: bool | None = None,
+        **kwargs: Any,
+    ) -> QuantizeResult:
+        """Have the model predict on a CPU with int8 weights, if that costs little of its score on rows with labels.
+
+        The rows are scored with the weights as they are and with int8 weights (`args.dynamic_quantize`, which
+        `save_model` keeps). Where the score drops by more than the bound, the model stays as it was. Trainings
+        afterwards use the float weights; as these change, int8 has to be earned again: at the end of a training that
+        evaluates, which is what `args.quantize` asks for, or by another call.
+
+        Args:
+            eval_data: As for `eval_model`.
+            metric: The score to compare, such as "accuracy"; None for `args.early_stopping_metric`.
+            bound: The drop that is accepted, as a share of the score: 0.01, the usual default of quantisation tools,
+                accepts 0.792 in place of 0.8. None for `args.quantize_bound`.
+            minimize: Whether a lower score is better; known for all scores but those of your own.
+            **kwargs: Custom metrics, column names and options as for `eval_model`.
+
+        Raises:
+            ScoreDropError: If the score drops by more than the bound; both scores are named.
+            ArgumentError: If there is no such score.
+            DataError: If something is wrong with the rows.
+            DeviceError: If the model is not on a CPU.
+            UnsupportedError: If the class has no scores, or this torch no int8 layers.
+        """
+        from easytx.core.quantising import quantize
+
+        model: Any = self
+        return quantize(model, eval_data, metric=metric, bound=bound, minimize=minimize, kwargs=kwargs)
 
     def get_named_parameters(self) -> list[str]:
         """Return the names of all parameters, as `custom_parameter_groups` and `freeze` take them."""

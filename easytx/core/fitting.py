@@ -16,6 +16,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from easytx.config.warn import warn_user
 from easytx.core.calls import Call
+from easytx.core.quantising import after_training, before_training
 from easytx.core.results import TrainResult
 from easytx.core.running import wants_packing
 from easytx.core.saving import check_output_dir, write_results
@@ -58,6 +59,7 @@ def fit(model: BaseModel, call: Call, *, output_dir: Path, show: bool) -> TrainR
         check_output_dir(output_dir, overwrite=args.overwrite_output_dir)
     if args.evaluate_during_training and call.evaluation is None:
         raise ArgumentError("evaluate_during_training is set, but no evaluation data was given. Give eval_df=...")
+    before_training(model, evaluates=args.evaluate_during_training)
     callbacks = [*reporters(args), *call.options.get("callbacks", ())]
     settings = training_arguments(
         args,
@@ -160,6 +162,8 @@ class _Run:
                     self.model.run_record = tracker.record()
             self.model.trained = True
             self._restore_best()
+            if self.held_out is not None:
+                after_training(self.model, self.held_out, self.metrics)
             self.report.concluded(self.best.best, self.best.best_step)
             if self.writes:
                 self._save(self.output_dir, self.best.best or {})
@@ -195,6 +199,7 @@ class _Run:
             weights_in=self.model.weights_in,
             keep=args.save_total_limit,
             batch_columns=self.model.batch_columns,
+            compiles=args.torch_compile,
             parameter_groups=lambda net: parameter_groups(
                 net,
                 weight_decay=args.weight_decay,

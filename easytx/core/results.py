@@ -59,6 +59,28 @@ class TrainResult(_Train):
         return pd.DataFrame({"global_step": [self.global_step], "train_loss": [self.training_details]})
 
 
+class QuantizeResult(NamedTuple):
+    """What `quantize` returns: the scores before and after, and what was compared.
+
+    Attributes:
+        before: All scores with the weights as they are.
+        after: All scores with int8 weights.
+        metric: The score that was compared.
+        drop: How much worse it has become, as a share of what it was; below 0 if it is better.
+    """
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    metric: str
+    drop: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per score, with the columns before and after."""
+        import pandas as pd
+
+        return pd.DataFrame({"before": self.before, "after": self.after})
+
+
 class _Eval(NamedTuple):
     result: dict[str, Any]
     model_outputs: Any

@@ -13,7 +13,7 @@ from easytx.config.warn import warn_user
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Collator, Outputs, Reduce, run
 from easytx.training.precision import threads
-from easytx.training.quantise import dynamically_quantised
+from easytx.training.quantise import check_int8_device, dynamically_quantised
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -109,6 +109,7 @@ def run_network(
             device=model.device,
             dtype=None if in_int8 else model.precision(),
             token_budget=budget or token_budget(model.args, model.device.type),
+            compiles=model.args.torch_compile and not model.args.onnx,
             progress=progress_bar(len(dataset), show=show),
             packing=wants_packing(model.args),
             **options,
@@ -146,8 +147,15 @@ def write_texts(
 
 
 def quantised(model: BaseModel) -> bool:
-    """Tell whether the model answers with int8 weights of torch's own."""
-    return bool(model.args.dynamic_quantize) and model.device.type == "cpu" and not model.args.onnx
+    """Tell whether the model answers with int8 weights of torch's own.
+
+    Raises:
+        DeviceError: If it is to do so anywhere but on a CPU.
+    """
+    wanted = model.args.dynamic_quantize and not model.args.onnx
+    if wanted:
+        check_int8_device("dynamic_quantize", model.device)
+    return wanted
 
 
 def wants_packing(args: ModelArgs) -> bool | None:

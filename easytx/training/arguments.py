@@ -32,7 +32,6 @@ DIRECT = {
     "neftune_noise_alpha": "neftune_noise_alpha",
     "num_train_epochs": "num_train_epochs",
     "tf32": "tf32",
-    "torch_compile": "torch_compile",
     "train_batch_size": "per_device_train_batch_size",
     "train_sampling_strategy": "train_sampling_strategy",
     "weight_decay": "weight_decay",
@@ -100,6 +99,9 @@ _OURS = {theirs: ours for ours, theirs in DIRECT.items()} | {
     "save_strategy": "save_steps or save_model_every_epoch",
     "save_total_limit": "save_total_limit",
     "seed": "manual_seed",
+    "torch_compile": "torch_compile",
+    "torch_compile_backend": "torch_compile",
+    "torch_compile_mode": "torch_compile",
     "use_cpu": "use_cuda",
     "warmup_steps": "warmup_steps",
 }

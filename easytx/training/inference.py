@@ -13,6 +13,7 @@ import torch
 
 from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
+from easytx.training.compiling import compiled
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
@@ -62,6 +63,7 @@ def run(
     batch_columns: tuple[str, ...] = (),
     shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
+    compiles: bool = False,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
     packing: bool | None = False,
 ) -> Outputs:
@@ -81,6 +83,7 @@ def run(
         batch_columns: Columns that the collator reads besides those that the model takes.
         shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
+        compiles: Whether the model is run by compiled code.
         progress: Wraps the batches, given their number.
         packing: Whether the network's layers run without padding; see `packing.packed`.
 
@@ -110,12 +113,13 @@ def run(
 
     was_training = model.training
     model.eval()
-    network = cast_copy(model, device, dtype)
+    copy = cast_copy(model, device, dtype)
+    network = compiled(copy) if compiles else copy
     # One row has no padding.
     packing = packing if len(dataset) > 1 else False
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
-        with torch.no_grad(), packed(network, packing, device=device, dtype=dtype), autocast(device, dtype):
+        with torch.no_grad(), packed(copy, packing, device=device, dtype=dtype), autocast(device, dtype):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 smaller.compute(batch, functools.partial(compute, counts=number < counted))
     finally:
@@ -156,7 +160,7 @@ class _RunningLoss:
 
 
 def _forward(
-    model: torch.nn.Module,
+    model: Callable[..., Any],
     inputs: dict[str, torch.Tensor],
     loss_function: LossFunction | None,
 ) -> tuple[Any, torch.Tensor | None]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import convert_to_fp32
 from torch import nn
 
 from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
 from easytx.training.batching import LengthGroupedSampler
 from easytx.training.checkpoints import rotate, seal, unseal
+from easytx.training.compiling import compiled
 from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
@@ -36,6 +38,7 @@ class EasyTrainer(RecoveringTrainer):
         weights_in: Returns the weights that are in such a folder, by the names of the model.
         keep: Checkpoints to keep; None keeps all.
         batch_columns: Columns that the collator reads besides those that the model takes.
+        compiles: Whether steps are computed by compiled code.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
         **kwargs: For the Trainer.
     """
@@ -49,6 +52,7 @@ class EasyTrainer(RecoveringTrainer):
         weights_in: Callable[[Path], Mapping[str, torch.Tensor]] | None = None,
         keep: int | None,
         batch_columns: tuple[str, ...] = (),
+        compiles: bool = False,
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
         **kwargs: Any,
     ) -> None:
@@ -64,6 +68,7 @@ class EasyTrainer(RecoveringTrainer):
         self.weights_in = weights_in
         self.keep = keep
         self.batch_columns = (*batch_columns, PLACE)
+        self.compiles = compiles
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
 
@@ -111,16 +116,32 @@ class EasyTrainer(RecoveringTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
+        network = self._compiled(model, inputs) if self.compiles else model
         if self.loss_function is None:
-            outputs = model(**inputs)
+            outputs = network(**inputs)
             loss = outputs["loss"]
         else:
-            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+            outputs = network(**{name: value for name, value in inputs.items() if name != "labels"})
             loss = self.loss_function(outputs["logits"], inputs["labels"])
         if not torch.isfinite(loss):
             step = f"{self.state.global_step + 1} of {self.state.max_steps}"
             raise NonFiniteLossError(f"The loss became {loss.item()} at step {step}. {_ADVICE}")
         return (loss, outputs) if return_outputs else loss
+
+    def _compiled(self, model: nn.Module, inputs: Mapping[str, Any]) -> Callable[..., Any]:
+        bare: Any = self.accelerator.unwrap_model(model)
+        if vars(bare).pop("_original_forward", None) is not None:
+            # Mixed precision wraps the forward anew for each training, and each wrapper would have a graph of its own.
+            vars(bare).pop("forward")
+        # A single row left over is not worth a graph of its own.
+        left_over = len(next(iter(inputs.values()))) == 1 < self._train_batch_size
+        network = model if left_over else compiled(model)
+
+        def call(**given: Any) -> Any:
+            with self.accelerator.autocast():
+                return convert_to_fp32(network(**given))
+
+        return call
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         if self.evaluation is None:

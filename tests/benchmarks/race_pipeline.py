@@ -8,7 +8,7 @@ import torch
 from race_clock import Run, lap
 from race_work import Work
 
-_SIZES = (1, 8, 16, 32, 64)
+_SIZES = (1, 8, 16, 32, 64, 256)
 
 # Rows that the batch sizes are tried on.
 _TRIED = 200

@@ -16,7 +16,7 @@ import torch
 import easytx
 from easytx.classification import ClassificationModel
 from easytx.core import onnx
-from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, OutputDirError
+from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, OutputDirError, ScoreDropError
 
 TEXTS = ["the film was good", "a dull book and the worst song of all, terrible", "fine"]
 ARGS = {"fp16": False, "silent": True, "max_seq_length": 32}
@@ -74,6 +74,21 @@ def test_int8_is_close_whether_written_or_made_when_opened(
     for found in (_logits(opened), _logits(easytx.load(written, args={"dynamic_quantize": True}))):
         assert 0 < np.abs(found - _logits(model)).max() < 0.1
     assert (written / "model.onnx.data").stat().st_size < (exported / "model.onnx.data").stat().st_size
+
+
+def test_int8_can_be_earned_by_an_exported_model(exported: Path) -> None:
+    opened = easytx.load(exported)
+    before = _logits(opened)
+    result = opened.quantize(pd.DataFrame({"text": TEXTS, "labels": [0, 1, 2]}), bound=0.5)
+    assert result.before["eval_loss"] != result.after["eval_loss"]
+    assert 0 < np.abs(_logits(opened) - before).max() < 0.1
+    with pytest.raises(ScoreDropError):
+        opened.quantize(
+            pd.DataFrame({"text": TEXTS, "labels": [0, 1, 2]}),
+            metric="lost",
+            minimize=True,
+            lost=lambda *_: float(opened.args.dynamic_quantize),
+        )
 
 
 def test_an_opened_model_can_be_saved_but_not_trained_or_exported(exported: Path, tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ def test_what_goes_over_unchanged() -> None:
         "neftune_noise_alpha": 5.0,
         "num_train_epochs": 2.5,
         "tf32": False,
-        "torch_compile": False,
         "train_batch_size": 16,
         "train_sampling_strategy": "sequential",
         "weight_decay": 0.1,
