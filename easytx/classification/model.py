@@ -79,7 +79,7 @@ class ClassificationModel(RerankingModel):
             warn_about_duplicates(compared := self.compared(frame), compared.columns.tolist(), name=name)
         overlap = window_overlap(self.tokenizer, self.args, pairs=len(texts) == 2)
         features = self.placed(self.encoded(texts, overlap=overlap, split=split, name=name), boxes)
-        return features if targets is None else with_column(features, "labels", list(targets[column(features, "row")]))
+        return features if targets is None else with_column(features, "labels", targets[column(features, "row")])
 
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
         """Return what the model learns for each row: a label id, or with regression a number."""

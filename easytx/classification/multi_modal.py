@@ -160,7 +160,7 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
         features = self.encoded([texts], overlap=overlap, split=split, name=name)
         row = column(features, "row")
         if targets is not None:
-            features = with_column(features, "labels", list(targets[row]))
+            features = with_column(features, "labels", targets[row])
         return with_images(features, images, row, cost=encoders.image_cost(self.image_processor))
 
     @override

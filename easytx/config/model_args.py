@@ -183,7 +183,11 @@ class ModelArgs(ArgsObject):
     do_lower_case: bool = arg(default=False, help="Lower-case the texts.", in_global_args=True)
     encoding: str | None = arg(default=None, help="Encoding of data files; None for UTF-8.", in_global_args=True)
     special_tokens_list: list[str] = arg(default=[], help="Tokens added to the vocabulary and never split.")
-    cache_dir: str = arg(default="cache_dir/", help="Where tokenised data is kept, when it is.", in_global_args=True)
+    cache_dir: str = arg(
+        default="cache_dir/",
+        help="Where tokenised data is kept, when it is, and where large data lies while it is used.",
+        in_global_args=True,
+    )
     no_cache: bool = arg(default=False, help="Never keep tokenised data.", in_global_args=True)
     reprocess_input_data: bool = arg(
         default=True, help="Tokenise again rather than read kept data.", in_global_args=True

@@ -283,14 +283,14 @@ class BaseModel(CheckpointedModel):
             split: "train", "eval" or "predict".
             *made_from: The texts and settings it is made from, besides the tokenizer and max_seq_length.
         """
-        from easytx.data.cache import fingerprint, kept
+        from easytx.data import cache, tables
 
-        args = self.args
-        reads = not args.reprocess_input_data or (split == "eval" and args.use_cached_eval_features)
-        if args.no_cache or split == "predict" or not reads:
-            return make()
-        name = fingerprint(self.tokenizer, args.max_seq_length, type(self).__name__, *made_from)
-        return kept(args.cache_dir, f"{split}-{name}", make)
+        reads = not self.args.reprocess_input_data or (split == "eval" and self.args.use_cached_eval_features)
+        with tables.large_data_in(None if split == "predict" else self.args.cache_dir):
+            if self.args.no_cache or split == "predict" or not reads:
+                return make()
+            name = cache.fingerprint(self.tokenizer, self.args.max_seq_length, type(self).__name__, *made_from)
+            return cache.kept(self.args.cache_dir, f"{split}-{name}", make)
 
     def _call(self, method: str, kwargs: Mapping[str, Any], **given: Any) -> Call:
         return read_call(method, kwargs, columns=self.columns.all(), remedy=self.data_remedy, **given)

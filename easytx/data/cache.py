@@ -43,8 +43,8 @@ def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
     place = Path(folder) / name
     if (place / "state.json").is_file():
         return load_from_disk(str(place))
-    dataset = make()
     place.parent.mkdir(parents=True, exist_ok=True)
+    dataset = make()
     partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place.parent))
     with _without_bars():
         dataset.save_to_disk(str(partial))

@@ -69,7 +69,7 @@ class LabelMap:
 
     def __contains__(self, label: Any) -> bool:
         """Tell whether the label is known."""
-        return isinstance(label, Hashable) and _key(label) in self._ids
+        return self._id(label) >= 0
 
     @property
     def is_range(self) -> bool:
@@ -96,14 +96,19 @@ class LabelMap:
         Raises:
             LabelError: Naming labels that the map does not have, with their rows.
         """
-        unknown = [i for i, value in enumerate(values) if value not in self]
+        ids = np.fromiter(map(self._id, values), dtype=np.int64, count=len(values))
+        unknown = np.flatnonzero(ids < 0).tolist()
         if unknown:
             strange = list(dict.fromkeys(repr(plain(values[i])) for i in unknown))
             raise LabelError(
                 f"{name} has {counted(len(unknown), 'row')} with labels that {known_from} did not have: "
                 f"{', '.join(strange[:5])} ({rows(unknown)}). Known labels are {self.labels[:20]}."
             )
-        return np.fromiter((self._ids[_key(value)] for value in values), dtype=np.int64, count=len(values))
+        return ids
+
+    def _id(self, label: Any) -> int:
+        """Return the id of a label, or -1 for one that is not known."""
+        return self._ids.get(_key(label), -1) if isinstance(label, Hashable) else -1
 
     def decode(self, ids: Iterable[int]) -> list[Any]:
         """Return the labels of ids."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from tokenizers import normalizers
+from typing_extensions import override
 
+from easytx.data.tables import as_dataset, joined, lists_of
 from easytx.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -22,7 +24,19 @@ if TYPE_CHECKING:
 # all lists as their number grows, does not run in between.
 _CHUNK = 256
 
-_TOKEN_COLUMNS = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "attention_mask": pa.int8()}
+_TOKEN_COLUMNS = {
+    "input_ids": pa.int32(),
+    "token_type_ids": pa.int8(),
+    "attention_mask": pa.int8(),
+    "word_ids": pa.int32(),
+}
+
+
+class _Features(NamedTuple):
+    # The token columns, a list of numbers a feature; which of the texts each feature is of; which texts were cut.
+    tokens: Mapping[str, Any]
+    place: Sequence[int] | np.ndarray
+    cut: list[bool] | None
 
 
 def encode(
@@ -48,12 +62,18 @@ def encode(
         overlap: Tokens that neighbouring windows share; None cuts long texts instead of making windows.
         is_target: Whether the texts are those to be written, which some tokenizers mark differently.
     """
-    tables = []
-    for start in range(0, len(texts), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        seconds = None if pairs is None else list(pairs[part])
-        tables.append(_encode_chunk(tokenizer, list(texts[part]), seconds, start, max_length, overlap, is_target))
-    return as_dataset(pa.concat_tables(tables))
+    windows = {} if overlap is None else {"return_overflowing_tokens": True, "stride": overlap}
+    options = {"truncation": True, "max_length": max_length, "padding": False, "verbose": False, **windows}
+    by_word = len(texts) > 0 and isinstance(texts[0], list)
+    kind = _BackendCalls if _is_all_backend(tokenizer, is_target) and not by_word else _Calls
+    calls = kind(tokenizer, options, is_target)
+
+    def tables() -> Iterator[pa.Table]:
+        for start in range(0, len(texts), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            yield _table(calls.features(list(texts[part]), None if pairs is None else list(pairs[part])), start)
+
+    return joined(tables())
 
 
 def truncated_rows(dataset: Dataset) -> int:
@@ -61,44 +81,85 @@ def truncated_rows(dataset: Dataset) -> int:
     return int(column(dataset, "cut").sum()) if "cut" in dataset.column_names else 0
 
 
-def _encode_chunk(
-    tokenizer: Any,
-    texts: list[Any],
-    pairs: list[str] | None,
-    first_row: int,
-    max_length: int,
-    overlap: int | None,
-    is_target: bool,
-) -> pa.Table:
-    windows = {"return_overflowing_tokens": True, "stride": overlap} if overlap is not None else {}
-    by_word = isinstance(texts[0], list)
-    given: dict[str, Any] = {"text_target": texts} if is_target else {"text": texts, "text_pair": pairs}
-    if by_word:
-        given["is_split_into_words"] = True
-    encoding = tokenizer(**given, truncation=True, max_length=max_length, padding=False, verbose=False, **windows)
-    ids = encoding["input_ids"]
-    lengths = np.fromiter((len(row) for row in ids), dtype=np.int32, count=len(ids))
-    if overlap is None:
-        cut = [n >= max_length and _was_cut(tokenizer, encoding, i, given, max_length) for i, n in enumerate(lengths)]
-        places = {"row": np.arange(first_row, first_row + len(texts), dtype=np.int64), "cut": cut}
-    else:
-        places = {"row": np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64) + first_row}
-    columns = {
-        name: pa.array(encoding[name], type=pa.list_(kind)) for name, kind in _TOKEN_COLUMNS.items() if name in encoding
-    }
-    if by_word:
-        words = [[-1 if word is None else word for word in found.word_ids] for found in encoding.encodings]
-        columns["word_ids"] = pa.array(words, type=pa.list_(pa.int32()))
-    return pa.table({**columns, **places, "length": lengths})
+def _table(features: _Features, first_row: int) -> pa.Table:
+    ids = features.tokens["input_ids"]
+    lengths = np.fromiter(map(len, ids), dtype=np.int32, count=len(ids))
+    tokens = {name: features.tokens[name] for name in _TOKEN_COLUMNS if name in features.tokens}
+    columns = {name: pa.array(lists, type=pa.list_(_TOKEN_COLUMNS[name])) for name, lists in tokens.items()}
+    row = np.asarray(features.place, dtype=np.int64) + first_row
+    cut = {} if features.cut is None else {"cut": np.asarray(features.cut, dtype=bool)}
+    return pa.table({**columns, "row": row, **cut, "length": lengths})
 
 
-def _was_cut(tokenizer: Any, encoding: Any, i: int, given: Mapping[str, Any], max_length: int) -> bool:
-    """Tell whether a text that fills its row was longer."""
-    if encoding.encodings is not None:
-        return bool(encoding.encodings[i].overflowing)
-    # Tokenizers in Python, such as ByT5's and Marian's, do not say.
-    one = {name: None if texts is None else texts[i] for name, texts in given.items()}
-    return len(tokenizer(**one, verbose=False)["input_ids"]) > max_length
+class _Calls:
+    """Calls of a tokenizer, whatever it is made of."""
+
+    def __init__(self, tokenizer: Any, options: Mapping[str, Any], is_target: bool) -> None:
+        self.tokenizer, self.options = tokenizer, options
+        self.is_target = is_target
+        self.has_windows = "stride" in options
+
+    def features(self, texts: list[Any], pairs: list[str] | None) -> _Features:
+        given: dict[str, Any] = {"text_target": texts} if self.is_target else {"text": texts, "text_pair": pairs}
+        if by_word := isinstance(texts[0], list):
+            given["is_split_into_words"] = True
+        found = self.tokenizer(**given, **self.options)
+        if by_word:
+            words = [[-1 if word is None else word for word in one.word_ids] for one in found.encodings]
+            found["word_ids"] = words
+        if self.has_windows:
+            return _Features(found, found["overflow_to_sample_mapping"], None)
+        most = self.options["max_length"]
+        cut = [len(ids) >= most and self._was_cut(found, i, given, most) for i, ids in enumerate(found["input_ids"])]
+        return _Features(found, range(len(texts)), cut)
+
+    def _was_cut(self, found: Any, i: int, given: Mapping[str, Any], most: int) -> bool:
+        """Tell whether a text that fills its row was longer."""
+        if found.encodings is not None:
+            return bool(found.encodings[i].overflowing)
+        # Tokenizers in Python, such as ByT5's and Marian's, do not say.
+        one = {name: None if texts is None else texts[i] for name, texts in given.items()}
+        return len(self.tokenizer(**one, verbose=False)["input_ids"]) > most
+
+
+def _is_all_backend(tokenizer: Any, is_target: bool) -> bool:
+    """Tell whether a call of the tokenizer is a call of its backend in Rust and nothing else."""
+    from transformers import PreTrainedTokenizerFast
+
+    kind = type(tokenizer)
+    if not issubclass(kind, PreTrainedTokenizerFast) or (is_target and hasattr(kind, "_switch_to_target_mode")):
+        return False
+    return all(getattr(kind, name) is getattr(PreTrainedTokenizerFast, name) for name in ("__call__", "_encode_plus"))
+
+
+class _BackendCalls(_Calls):
+    """The same without what nobody reads here: offsets, and a dictionary for each text."""
+
+    def __init__(self, tokenizer: Any, options: Mapping[str, Any], is_target: bool) -> None:
+        super().__init__(tokenizer, options, is_target)
+        # Tells what the model takes, and leaves the backend set as the options say.
+        self.taken = tokenizer([""], **options).keys()
+
+    @override
+    def features(self, texts: list[str], pairs: list[str] | None) -> _Features:
+        backend, most = self.tokenizer.backend_tokenizer, self.options["max_length"]
+        # The fast call gives the second texts of all windows but the first the types of first texts.
+        encode_batch = backend.encode_batch if self.has_windows else backend.encode_batch_fast
+        found = encode_batch(texts if pairs is None else [*zip(texts, pairs, strict=True)])
+        place, cut = np.arange(len(texts)), None
+        if self.has_windows:
+            windows = [[first, *first.overflowing] for first in found]
+            place = np.repeat(place, [*map(len, windows)])
+            found = [*chain.from_iterable(windows)]
+        ids = [one.ids for one in found]
+        if not self.has_windows:
+            cut = [len(row) >= most and bool(one.overflowing) for row, one in zip(ids, found, strict=True)]
+        tokens = {"input_ids": ids}
+        if "token_type_ids" in self.taken:
+            tokens["token_type_ids"] = [one.type_ids for one in found]
+        if "attention_mask" in self.taken:
+            tokens["attention_mask"] = [one.attention_mask for one in found]
+        return _Features(tokens, place, cut)
 
 
 def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> int | None:
@@ -150,16 +211,11 @@ def _adds_space(backend: Any) -> bool:
     return bool(tokens) and tokens[0].startswith("Ġ")
 
 
-def as_dataset(table: pa.Table) -> Dataset:
-    """Return a table as a dataset, under a name drawn for it: left to itself, it would be named by all it holds."""
-    from datasets import Dataset
-
-    return Dataset(table, fingerprint=uuid.uuid4().hex)
-
-
-def with_column(dataset: Dataset, name: str, values: np.ndarray | list[Any]) -> Dataset:
-    """Return the dataset with one more column, in memory order of its rows."""
-    array = pa.array(values) if not isinstance(values, pa.Array) else values
+def with_column(dataset: Dataset, name: str, values: np.ndarray | list[Any] | pa.Array | pa.ChunkedArray) -> Dataset:
+    """Return the dataset with one more column, in memory order of its rows; an array of two axes is a list a row."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        values = lists_of(values.ravel(), np.full(len(values), values.shape[1]))
+    array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
     return as_dataset(dataset.data.table.append_column(name, array))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+
+from easytx.data.tables import joined
 
 # Texts per tokenizer call.
 _CHUNK = 8192
@@ -51,12 +53,14 @@ def blocks(tokenizer: Any, texts: Sequence[str], cutting: Cutting) -> Dataset:
         texts: The documents.
         cutting: How to cut them.
     """
-    tables = []
-    for start in range(0, max(len(texts), 1), _CHUNK):
-        columns = block_columns(tokenizer, texts[start : start + _CHUNK], cutting)
-        columns["row"] = columns["row"] + start
-        tables.append(_table(columns))
-    return Dataset(pa.concat_tables(tables))
+
+    def tables() -> Iterator[pa.Table]:
+        for start in range(0, max(len(texts), 1), _CHUNK):
+            columns = block_columns(tokenizer, texts[start : start + _CHUNK], cutting)
+            columns["row"] = columns["row"] + start
+            yield _table(columns)
+
+    return joined(tables())
 
 
 def block_columns(tokenizer: Any, texts: Sequence[str], cutting: Cutting) -> dict[str, Any]:

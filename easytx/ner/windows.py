@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from easytx.data.tokenise import as_dataset
+from easytx.data.tables import joined, lists_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,14 +36,17 @@ def encode_words(
         overlap: Tokens of words that neighbouring windows share.
     """
     layout = _Layout.of(tokenizer, max_length, overlap)
-    tables, first_word = [], 0
-    for start in range(0, len(sentences), _CHUNK):
-        part = list(sentences[start : start + _CHUNK])
-        sizes = np.array([len(words) for words in part], dtype=np.int64)
-        words = slice(first_word, first_word + int(sizes.sum()))
-        tables.append(_windows(tokenizer, part, sizes, None if ids is None else ids[words], layout, start))
-        first_word = words.stop
-    return as_dataset(pa.concat_tables(tables))
+
+    def tables() -> Iterator[pa.Table]:
+        first_word = 0
+        for start in range(0, len(sentences), _CHUNK):
+            part = list(sentences[start : start + _CHUNK])
+            sizes = np.array([len(words) for words in part], dtype=np.int64)
+            words = slice(first_word, first_word + int(sizes.sum()))
+            yield _windows(tokenizer, part, sizes, None if ids is None else ids[words], layout, start)
+            first_word = words.stop
+
+    return joined(tables())
 
 
 @dataclass(frozen=True)
@@ -118,19 +121,19 @@ def _windows(
         found[inside], found[~inside] = values, others
         return found
 
-    columns = {"input_ids": _lists(spread(_flat(ids)[source], layout.ids[special]), length, pa.int32())}
-    columns["attention_mask"] = _lists(np.ones(len(place)), length, pa.int8())
+    columns = {"input_ids": lists_of(spread(_flat(ids)[source], layout.ids[special]), length, pa.int32())}
+    columns["attention_mask"] = lists_of(np.ones(len(place)), length, pa.int8())
     if layout.types is not None:
-        columns["token_type_ids"] = _lists(spread(layout.types[-1], layout.types[special]), length, pa.int8())
-    columns["word_ids"] = _lists(spread(words[source], -1), length, pa.int32())
-    columns["position"] = _lists(spread(position[inside], -1), length, pa.int32())
+        columns["token_type_ids"] = lists_of(spread(layout.types[-1], layout.types[special]), length, pa.int8())
+    columns["word_ids"] = lists_of(spread(words[source], -1), length, pa.int32())
+    columns["position"] = lists_of(spread(position[inside], -1), length, pa.int32())
     if tag_of_word is not None:
         opens = (words >= 0) & (np.diff(words, prepend=-1) != 0)
         opens[first_token] = words[first_token] >= 0
         first_word = np.repeat(np.cumsum(sizes) - sizes, tokens)
         labels = np.full(len(words), -100, dtype=np.int64)
         labels[opens] = tag_of_word[(first_word + words)[opens]]
-        columns["labels"] = _lists(spread(labels[source], -100), length, pa.int64())
+        columns["labels"] = lists_of(spread(labels[source], -100), length, pa.int64())
     return pa.table({**columns, "row": row + first_row, "length": length.astype(np.int32)})
 
 
@@ -142,8 +145,3 @@ def _counting(numbers: np.ndarray) -> np.ndarray:
     """Return 0, 1, ... up to each number, one after another."""
     counted: np.ndarray = np.arange(numbers.sum()) - np.repeat(np.cumsum(numbers) - numbers, numbers)
     return counted
-
-
-def _lists(values: np.ndarray, lengths: np.ndarray, kind: pa.DataType) -> pa.Array:
-    ends = pa.array(np.append(0, np.cumsum(lengths)), type=pa.int32())
-    return pa.ListArray.from_arrays(ends, pa.array(values).cast(kind))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from easytx.data.tokenise import as_dataset
+from easytx.data.tables import joined, lists_of
 from easytx.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
@@ -120,16 +120,18 @@ def encode_windows(
     overlap_of_row = np.array([overlaps[length] for length in question_lengths.tolist()], dtype=np.int64)
     contexts = frame["context"].tolist()
     answers = _answer_places(frame) if with_answers else None
-    tables = []
-    for first in range(0, len(frame), _CHUNK):
-        chunk = np.arange(first, min(first + _CHUNK, len(frame)))
-        windows = _Windows([], [], [], [], [], [])
-        # A tokenizer call knows one overlap; rows with equal overlaps go together.
-        for overlap in np.unique(overlap_of_row[chunk]).tolist():
-            same = chunk[overlap_of_row[chunk] == overlap]
-            _tokenise(tokenizer, questions, contexts, same, max_length, overlap, windows)
-        tables.append(_table(windows.in_order(), tokenizer.cls_token_id, answers))
-    return as_dataset(pa.concat_tables(tables))
+
+    def tables() -> Iterator[pa.Table]:
+        for first in range(0, len(frame), _CHUNK):
+            chunk = np.arange(first, min(first + _CHUNK, len(frame)))
+            windows = _Windows([], [], [], [], [], [])
+            # A tokenizer call knows one overlap; rows with equal overlaps go together.
+            for overlap in np.unique(overlap_of_row[chunk]).tolist():
+                same = chunk[overlap_of_row[chunk] == overlap]
+                _tokenise(tokenizer, questions, contexts, same, max_length, overlap, windows)
+            yield _table(windows.in_order(), tokenizer.cls_token_id, answers)
+
+    return joined(tables())
 
 
 class _Windows(NamedTuple):
@@ -229,18 +231,18 @@ def _table(windows: _Windows, cls_token: int | None, answers: np.ndarray | None)
         cls_index[found] = place[tokens[at]]
 
     columns = {
-        "input_ids": _lists(ids, sizes),
-        "attention_mask": _lists(np.ones(len(ids), dtype=np.int8), sizes),
+        "input_ids": lists_of(ids, sizes),
+        "attention_mask": lists_of(np.ones(len(ids), dtype=np.int8), sizes),
         "row": row,
         "length": sizes,
         "context_start": context_start,
         "context_end": context_end,
-        "offset_starts": _lists(offsets[:, 0], sizes),
-        "offset_ends": _lists(offsets[:, 1], sizes),
+        "offset_starts": lists_of(offsets[:, 0], sizes),
+        "offset_ends": lists_of(offsets[:, 1], sizes),
         "cls_index": cls_index,
     }
     if windows.types:
-        columns["token_type_ids"] = _lists(_flat(windows.types, np.int8), sizes)
+        columns["token_type_ids"] = lists_of(_flat(windows.types, np.int8), sizes)
     if answers is not None:
         tokens = np.flatnonzero(in_context)
         start, end = _answer_tokens(window[tokens], offsets[tokens], answers[row], row)
@@ -295,8 +297,3 @@ def _answer_places(frame: pd.DataFrame) -> np.ndarray:
 
 def _flat(lists: Iterable[Iterable[int]], kind: type[np.generic]) -> np.ndarray:
     return np.fromiter(chain.from_iterable(lists), dtype=kind)
-
-
-def _lists(values: np.ndarray, sizes: Sequence[int] | np.ndarray) -> pa.ListArray:
-    starts = np.r_[0, np.cumsum(sizes)].astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(starts), pa.array(values))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 from easytx.core.loading import check_max_length, positions
 from easytx.core.prompting import check_written
 from easytx.data.checks import warn_about_truncation
+from easytx.data.tables import lists_of
 from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, with_column
 from easytx.seq2seq.networks import reader, writer
 
@@ -53,11 +55,21 @@ def encode_texts(
         return dataset
     end = missing_end(tokenizers[1])
     written = encode(tokenizers[1], targets, max_length=most[1] - len(end), is_target=True)
-    labels = [ids + end for ids in written["input_ids"]]
     lengths = lengths_of(dataset) + lengths_of(written) + len(end)
     dataset = with_column(dataset.remove_columns("length"), "length", lengths)
-    dataset = with_column(dataset, "labels", pa.array(labels, type=pa.list_(pa.int32())))
+    dataset = with_column(dataset, "labels", _ended(written, end))
     return with_column(dataset, "cut_target", column(written, "cut"))
+
+
+def _ended(written: Dataset, end: list[int]) -> pa.ChunkedArray | pa.Array:
+    """Return the ids of the texts, each with the end behind it."""
+    ids = written.data.column("input_ids")
+    if not end:
+        return ids
+    lengths = lengths_of(written)
+    places, ends = np.repeat(np.cumsum(lengths), len(end)), np.tile(end, len(lengths))
+    flat = ids.combine_chunks().flatten().to_numpy()
+    return lists_of(np.insert(flat, places, ends), lengths + len(end), pa.int32())
 
 
 def missing_end(tokenizer: Any) -> list[int]:

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score
 import easytx
 from easytx.classification import ClassificationArgs, ClassificationModel
 from easytx.core import loading
+from easytx.data import tables, tokenise
 from easytx.errors import ArgumentError, DataError, LabelError
 
 TEXTS = ["good film", "bad film", "a great joy", "an awful waste", "I love it", "I hate it", "very fine", "very sad"]
@@ -333,6 +334,32 @@ def test_nothing_is_written_outside_the_output_dir(make: Any, tmp_path: Path) ->
     model.predict(TEXTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
     assert not [path for path in Path("here").rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_large_data_is_learnt_from_as_small_data_is_and_leaves_nothing(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame(
+        [(f"{text} {i}", "ab"[i % 2]) for i in range(10) for text in TEXTS], columns=["text", "labels"]
+    )
+    small = make(ClassificationModel)
+    small.train_model(frame, output_dir="small")
+    monkeypatch.setattr(tokenise, "_CHUNK", 50)
+    monkeypatch.setattr(tables, "_IN_MEMORY", 1000)
+    opened: list[Path] = []
+    open_file = tables._nameless_file
+    monkeypatch.setattr(tables, "_nameless_file", lambda folder: opened.append(folder) or open_file(folder))
+    large = make(ClassificationModel)
+    large.train_model(frame, output_dir="large")
+    assert opened == [Path("cache_dir")]
+    assert large.eval_model(frame, output_dir="large").result == small.eval_model(frame, output_dir="small").result
+    assert opened == [Path("cache_dir")] * 3
+    assert np.array_equal(large.predict(TEXTS * 40).raw_outputs, small.predict(TEXTS * 40).raw_outputs)
+    assert opened == [Path("cache_dir")] * 3
+    with pytest.raises(DataError):
+        large.train_model(frame, output_dir="other", args={"evaluate_during_training": True}, eval_df=frame.iloc[:0])
+    assert len(opened) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large", "small"]
 
 
 def test_features_are_kept_where_that_is_asked_for(make: Any, tmp_path: Path) -> None:

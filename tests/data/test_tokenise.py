@@ -11,10 +11,11 @@ from easytx.classification import ClassificationArgs
 from easytx.data import tokenise
 from easytx.data.prepared import TaskData, rows_to_features
 from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, window_overlap, with_column
-from easytx.testing.tokenizers import tiny_tokenizer
+from easytx.testing import ARCHITECTURES, CORPUS, DECODER_ARCHITECTURES, SEQ2SEQ_ARCHITECTURES, tiny_tokenizer
 
 WORDS = ["The", "film", "was", "a", "joy", "from", "the", "first", "scene", "to", "the", "last", "and", "I", "would"]
 LONG = " ".join(WORDS)
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 TEXTS = ["good film", LONG, "", "bad film"]
 
 
@@ -94,6 +95,51 @@ def test_chunks_give_what_one_call_gives(tokenizer: Any, monkeypatch: pytest.Mon
             in_parts = encode(tokenizer, TEXTS, **options)
         assert in_parts.column_names == whole.column_names
         assert in_parts.to_dict() == whole.to_dict()
+
+
+@pytest.mark.parametrize("kind", sorted({*ARCHITECTURES, *SEQ2SEQ_ARCHITECTURES, *DECODER_ARCHITECTURES}))
+def test_features_are_those_of_a_call_of_the_tokenizer(kind: str) -> None:
+    tokenizer, texts = (
+        tiny_tokenizer(kind),
+        [*CORPUS[:5], "", LONG, "Ü — 漢字 \U0001f600  two  spaces\n</s>[SEP] "],
+    )
+    for given in ({"text": texts}, {"text": texts, "text_pair": texts[::-1]}, {"text_target": texts}):
+        if "text_pair" in given and tokenizer.num_special_tokens_to_add(pair=True) > 4:
+            continue
+        expected = tokenizer(**given, truncation=True, max_length=9, verbose=False)
+        pairs, is_target = given.get("text_pair"), "text_target" in given
+        dataset = encode(tokenizer, texts, pairs, max_length=9, is_target=is_target)
+        inputs = {name: expected[name] for name in INPUTS if name in expected}
+        assert {name: dataset[name][:] for name in inputs} == inputs
+        assert set(dataset.column_names) == {*inputs, "row", "cut", "length"}
+        whole = tokenizer(**given, verbose=False)["input_ids"]
+        assert dataset["cut"][:] == [len(ids) > 9 for ids in whole]
+
+
+@pytest.mark.parametrize("kind", ["albert", "bert", "deberta-v2", "gpt2", "roberta", "t5"])
+def test_windows_are_those_of_a_call_of_the_tokenizer(kind: str) -> None:
+    tokenizer, texts = tiny_tokenizer(kind), [*CORPUS[:5], "", LONG]
+    for pairs in (None, texts[::-1]):
+        expected = tokenizer(
+            texts, pairs, truncation=True, max_length=13, stride=2, return_overflowing_tokens=True, verbose=False
+        )
+        dataset = encode(tokenizer, texts, pairs, max_length=13, overlap=2)
+        inputs = {name: expected[name] for name in INPUTS if name in expected}
+        assert {name: dataset[name][:] for name in inputs} == inputs
+        assert dataset["row"][:] == expected["overflow_to_sample_mapping"]
+        assert len(dataset) > len(texts)
+
+
+def test_a_tokenizer_with_calls_of_its_own_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny_tokenizer()
+    kind: Any = type(tokenizer)
+
+    class Shouting(kind):  # type: ignore[misc]
+        def _encode_plus(self, text: Any, **options: Any) -> Any:
+            return super()._encode_plus([f"{one} film" for one in text], **options)
+
+    monkeypatch.setattr(tokenizer, "__class__", Shouting)
+    assert lengths_of(encode(tokenizer, TEXTS, max_length=20)).tolist() == [5, 18, 3, 5]
 
 
 @pytest.mark.parametrize(
