@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from easytx.training.batching import token_budget_batches
 from easytx.training.inference import Collator, fill_from_all_ranks, rows_of, share_of_this_rank
 from easytx.training.precision import autocast
-from easytx.training.recovery import SmallerBatches
+from easytx.training.smaller import SmallerBatches
 
 # The ids of a row's texts, one array of shape (tokens,) each.
 Tokens = list[np.ndarray]

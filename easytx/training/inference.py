@@ -17,7 +17,7 @@ from easytx.training.compiling import compiled
 from easytx.training.copies import cast_copy
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
-from easytx.training.recovery import SmallerBatches
+from easytx.training.smaller import SmallerBatches
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,7 +18,8 @@ from easytx.training.compiling import compiled
 from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
-from easytx.training.recovery import PLACE, RecoveringTrainer, named_memory_errors
+from easytx.training.recovery import RecoveringTrainer
+from easytx.training.smaller import named_memory_errors
 
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
 
@@ -67,7 +68,7 @@ class EasyTrainer(RecoveringTrainer):
         self.save_folder = save_folder
         self.weights_in = weights_in
         self.keep = keep
-        self.batch_columns = (*batch_columns, PLACE)
+        self.batch_columns = batch_columns
         self.compiles = compiles
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None

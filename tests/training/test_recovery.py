@@ -29,11 +29,11 @@ from easytx.config.generation import GenerationArgs, generation_kwargs
 from easytx.data.tokenise import encode
 from easytx.errors import OutOfMemoryError
 from easytx.testing import CORPUS, tiny_checkpoint
-from easytx.training import recovery
+from easytx.training import recovery, smaller
 from easytx.training.arguments import OneDeviceArguments
 from easytx.training.generation import generate, prompt_collator
 from easytx.training.inference import Outputs, run
-from easytx.training.recovery import SmallerBatches
+from easytx.training.smaller import SmallerBatches
 
 from .conftest import NO_DROPOUT, ROWS, changed, rows, weights
 
@@ -290,7 +290,7 @@ def test_other_errors_are_nothing_to_recover_from(classifier: Make, train_df: pd
     ],
 )
 def test_what_a_lack_of_memory_is(error: Exception, found: bool) -> None:
-    assert recovery.is_out_of_memory(error) is found
+    assert smaller.is_out_of_memory(error) is found
 
 
 def test_what_filled_the_memory_is_gone_before_the_next_attempt(
@@ -308,7 +308,8 @@ def test_what_filled_the_memory_is_gone_before_the_next_attempt(
     memory.fails = fails
     seen = []
     # Without a search for cycles, which would hide what is still held.
-    monkeypatch.setattr(recovery, "clear_device_cache", lambda **_: seen.append(alive[-1]() is None))
+    for module in (recovery, smaller):
+        monkeypatch.setattr(module, "clear_memory", lambda: seen.append(alive[-1]() is None))
     model = classifier(**SEQUENTIAL)
     gc.disable()
     try:
