@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 from collections.abc import Callable
@@ -176,6 +177,31 @@ def test_streamed_files_train_like_those_in_memory(gpt2: str, train_file: str, e
         torch.testing.assert_close(streamed.model.state_dict()[name], value)
     grouped = model("causal", gpt2, stream_hf_datasets=True, max_steps=2, no_save=True)
     assert grouped.train_model(Dataset.from_dict({"text": list(CORPUS)}).to_iterable_dataset()).global_step == 2
+
+
+def test_a_batch_of_a_stream_that_does_not_fit_into_memory_is_split(
+    gpt2: str, train_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = {"max_steps": 2, "train_sampling_strategy": "sequential", "no_save": True, "fp16": False}
+    args |= {"config": {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}}
+    smaller = model("causal", gpt2, train_batch_size=2, gradient_accumulation_steps=2, **args)
+    smaller.train_model(train_file)
+    streamed = model("causal", gpt2, stream_hf_datasets=True, train_batch_size=4, **args)
+    network, sizes = streamed.model, []
+    forward = type(network).forward
+
+    def limited(self: Any, *given: Any, **inputs: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, *given, **inputs)
+
+    monkeypatch.setattr(type(network), "forward", functools.wraps(forward)(limited))
+    with pytest.warns(UserWarning, match="did not fit into the memory"):
+        streamed.train_model(train_file)
+    assert sizes[:3] == [4, 2, 2]
+    for name, value in smaller.model.state_dict().items():
+        torch.testing.assert_close(streamed.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_tokenised_texts_are_kept_by_all_that_they_depend_on(bert: str, tmp_path: Path) -> None:
