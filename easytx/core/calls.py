@@ -17,16 +17,13 @@ from easytx.errors import ArgumentError
 _DATA = ("train_df", "train_data", "train_file")
 _EVALUATION = ("eval_df", "eval_data", "eval_file")
 
-_RANKING = "as_reranker in args has rankings scored"
-
 # Named by old scripts.
 _IGNORED = {
     "multi_label": "the class says whether labels are multi-label",
     "verbose_logging": "logging.getLogger('easytx') says how much is logged",
-    **dict.fromkeys(("qrels", "run_dict", "eval_name", "eval_set", "top_k", "include_titles"), _RANKING),
 }
 
-# What other libraries rank and score passages by, as scripts of old pass it where nothing of the kind is meant.
+# What scripts of old pass for rankings where nothing of the kind is meant.
 _RANKING = {
     "qrels": None,
     "run_dict": None,
