@@ -27,6 +27,7 @@ from easytx.errors import ArgumentError, NonFiniteLossError, OutOfMemoryError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
+from easytx.training.dropout import quick_dropout
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
 from easytx.training.packing import packed
 from easytx.training.precision import describe, kept_random_state, threads
@@ -149,7 +150,7 @@ class _Run:
             self.model.run_record = tracker.record()
             for callback in self.report.callbacks(evaluates=self.held_out is not None):
                 self.trainer.add_callback(callback)
-            with _frozen(network, self.model), self._packed(network):
+            with _frozen(network, self.model), self._packed(network), self._quick(network):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
                 except (NonFiniteLossError, OutOfMemoryError):
@@ -219,6 +220,10 @@ class _Run:
     def _packed(self, network: Any) -> contextlib.AbstractContextManager[None]:
         device, dtype = self.model.device, self.model.precision()
         return packed(network, wants_packing(self.args), device=device, dtype=dtype, trains=True)
+
+    def _quick(self, network: Any) -> contextlib.AbstractContextManager[None]:
+        # A compiled network draws its random numbers in code of its own.
+        return contextlib.nullcontext() if self.args.torch_compile else quick_dropout(network, self.model.device)
 
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
