@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -43,13 +43,7 @@ def quick_dropout(network: nn.Module, device: torch.device) -> Iterator[None]:
         yield
         return
     layers = [module for module in network.modules() if type(module) is nn.Dropout]
-    models = [
-        module
-        for module in network.modules()
-        if isinstance(module, PreTrainedModel)
-        and getattr(module.config, "_attn_implementation", None) == "sdpa"
-        and module._can_set_attn_implementation()
-    ]
+    models = [module for module in network.modules() if _attends_by_sdpa(module)]
     try:
         for layer in layers:
             layer.__class__ = QuickDropout
@@ -61,6 +55,15 @@ def quick_dropout(network: nn.Module, device: torch.device) -> Iterator[None]:
             layer.__class__ = nn.Dropout
         for model in models:
             model.set_attn_implementation("sdpa")
+
+
+def _attends_by_sdpa(module: nn.Module) -> TypeGuard[PreTrainedModel]:
+    if not isinstance(module, PreTrainedModel) or getattr(module.config, "_attn_implementation", None) != "sdpa":
+        return False
+    # One that is made of others leaves it to them.
+    parts = [part for part in module.modules() if isinstance(part, PreTrainedModel)]
+    has_others = any(part.config is not module.config for part in parts)
+    return bool(module._supports_sdpa and module._can_set_attn_implementation() and not has_others)
 
 
 class QuickDropout(nn.Dropout):
