@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Tokens per inference batch at which a device is busy and its caches are still used well.
 _BUSY_TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}
 
+_USUAL_BATCH = ModelArgs().eval_batch_size
+
 # Below this many rows a bar would only flicker.
 _ROWS_FOR_A_BAR = 1000
 
@@ -39,7 +41,7 @@ def token_budget(args: ModelArgs, device_type: str, vocabulary: int = 1) -> int:
         vocabulary: Logits of a token, where all of them are computed.
     """
     wanted = args.eval_batch_size * args.max_seq_length
-    if args.eval_batch_size == ModelArgs().eval_batch_size:
+    if args.eval_batch_size == _USUAL_BATCH:
         wanted = max(wanted, _BUSY_TOKENS.get(device_type, wanted))
     return max(min(wanted, _LOGITS // vocabulary), 1)
 

@@ -14,7 +14,7 @@ from datasets import Dataset
 from torch.nn import functional as F
 
 from easytx.training.batching import token_budget_batches
-from easytx.training.inference import Collator, fill_from_all_ranks, rows_of, share_of_this_rank
+from easytx.training.inference import Collator, fill_from_all_ranks, reader, share_of_this_rank
 from easytx.training.precision import autocast
 from easytx.training.smaller import SmallerBatches
 
@@ -69,9 +69,9 @@ def generate(
         OutOfMemoryError: If a single row does not fit into the memory; batches that do not fit are made smaller.
     """
     config = settings(network.generation_config, options)
-    features = dataset.select_columns([name for name in prompt_columns if name in dataset.column_names])
+    read = reader(dataset, [name for name in prompt_columns if name in dataset.column_names])
     copies = max(config.num_beams or 1, config.num_return_sequences or 1)
-    lengths = np.fromiter(map(len, features["input_ids"]), dtype=np.int64, count=len(features))
+    lengths = np.fromiter(map(len, dataset["input_ids"]), dtype=np.int64, count=len(dataset))
     lengths = (lengths + config.max_new_tokens) * copies
     batches = token_budget_batches(lengths, token_budget)
     mine, _, ranks = share_of_this_rank(batches)
@@ -79,7 +79,7 @@ def generate(
     smaller = SmallerBatches(lengths, device, remedy=_REMEDY)
 
     def write(batch: np.ndarray) -> None:
-        inputs = {name: value.to(device) for name, value in collator(rows_of(features, batch)).items()}
+        inputs = {name: value.to(device) for name, value in collator(read(batch)).items()}
         sequences = network.generate(**inputs, **extras)
         written = _new_tokens(sequences, config, start=_first_new(network, inputs["input_ids"]))
         share = len(written) // len(batch)

@@ -92,8 +92,7 @@ def run(
     """
     from easytx.training.packing import packed
 
-    names = [*model_inputs(model, dataset), *batch_columns]
-    features = dataset.select_columns(list(dict.fromkeys(names)))
+    read = reader(dataset, [*dict.fromkeys([*model_inputs(model, dataset), *batch_columns])])
     lengths = lengths_of(dataset)
     batches = token_budget_batches(lengths, token_budget)
     mine, counted, ranks = share_of_this_rank(batches)
@@ -102,7 +101,7 @@ def run(
     smaller = SmallerBatches(lengths, device, remedy="Set a lower max_seq_length, or take a smaller model.")
 
     def compute(batch: np.ndarray, *, counts: bool) -> None:
-        inputs = {key: value.to(device) for key, value in collator(rows_of(features, batch)).items()}
+        inputs = {key: value.to(device) for key, value in collator(read(batch)).items()}
         outputs, loss = _forward(network, inputs, loss_function)
         kept = _arrays(reduce(outputs, inputs))
         # Nothing is counted or kept before all that may not fit into the memory is over.
@@ -111,8 +110,9 @@ def run(
         for position, value in zip(batch, kept, strict=True):
             values[position] = value
 
-    was_training = model.training
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
     copy = cast_copy(model, device, dtype)
     network = compiled(copy) if compiles else copy
     # One row has no padding.
@@ -123,7 +123,8 @@ def run(
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 smaller.compute(batch, functools.partial(compute, counts=number < counted))
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True
     smaller.tell()
     if ranks > 1:
         shares = fill_from_all_ranks(values, mine, (losses.total, losses.items))
@@ -172,14 +173,21 @@ def _forward(
     return outputs, getattr(outputs, "loss", None)
 
 
-def rows_of(features: Dataset, batch: np.ndarray) -> list[dict[str, Any]]:
-    """Return the rows of a batch, one dict each."""
-    if features._indices is None and not any(hasattr(kind, "decode_example") for kind in features.features.values()):
-        # Past the formatting of datasets, which for a short text takes longer than a small model.
-        rows: list[dict[str, Any]] = features.data.fast_gather(batch).to_pylist()
-        return rows
-    columns = features[batch.tolist()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def reader(dataset: Dataset, names: list[str]) -> Callable[[np.ndarray], list[dict[str, Any]]]:
+    """Return what reads the rows of a batch, one dict of some columns each."""
+    # Each look at the features copies them.
+    features = dataset.features
+    if dataset._indices is None and not any(hasattr(features[name], "decode_example") for name in names):
+        # Past the formatting and naming of datasets, which for a short text take longer than a small model.
+        table = dataset.data.select(names)
+        return lambda batch: table.fast_gather(batch).to_pylist()
+    selected = dataset.select_columns(names)
+
+    def read(batch: np.ndarray) -> list[dict[str, Any]]:
+        columns = selected[batch.tolist()]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    return read
 
 
 def _arrays(kept: torch.Tensor | Sequence[torch.Tensor]) -> Iterable[np.ndarray]:
