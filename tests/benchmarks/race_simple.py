@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -75,9 +76,11 @@ class Worker:
     def __init__(self, python: Path, folder: Path, log: Path) -> None:
         self.folder = folder
         self.log = log.open("w", encoding="utf-8")
+        # It forks processes to tokenise in, which wait for ever where tokenizers is told to use threads all the same.
+        settings = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
         self.process = subprocess.Popen(
             [str(python), str(_HERE / "race_simple_worker.py")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=folder,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=folder, env=settings,
         )  # fmt: skip
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Worker:
 
 
 class Simple:
-    """Simple Transformers on one work, with its defaults but for saving, caching, bars and worker processes."""
+    """Simple Transformers on one work, with its defaults but for saving, caching and bars."""
 
     def __init__(self, worker: Worker, work: Work, model: str, options: argparse.Namespace) -> None:
         self.worker, self.work = worker, work
@@ -127,8 +130,6 @@ class Simple:
             "train_batch_size": options.batch_size, "no_cache": True, "no_save": True, "silent": True,
             "save_model_every_epoch": False, "save_steps": -1, "overwrite_output_dir": True,
             "output_dir": str(worker.folder / "outputs"), "tensorboard_dir": str(worker.folder / "runs"),
-            # Its forked processes wait for ever once torch has computed in several threads. Without them it is faster.
-            "use_multiprocessing": False, "use_multiprocessing_for_evaluation": False,
         }  # fmt: skip
         self.load = {
             "do": "load", "kind": work.kind, "labels": work.labels, "model": model, "rows": str(rows), "args": args,

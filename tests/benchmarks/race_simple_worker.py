@@ -32,6 +32,24 @@ def model_for(request: dict[str, Any]) -> Any:
     import torch
 
     torch.set_num_threads(request["threads"])
+    model = _made(request)
+    load = model.load_and_cache_examples
+
+    def forked(*given: Any, **options: Any) -> Any:
+        # A process that is forked from one with several threads would wait for those that it does not have.
+        torch.set_num_threads(1)
+        try:
+            return load(*given, **options)
+        finally:
+            torch.set_num_threads(request["threads"])
+
+    model.load_and_cache_examples = forked
+    return model
+
+
+def _made(request: dict[str, Any]) -> Any:
+    import torch
+
     kind, labels = request["kind"], request["labels"]
     given = {"args": request["args"], "use_cuda": torch.cuda.is_available()}
     if kind == "ner":
