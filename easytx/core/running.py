@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from easytx.core.base_model import BaseModel
 
 # Tokens per inference batch at which a device is busy and its caches are still used well.
-_BUSY_TOKENS = {"cpu": 4096, "mps": 16384, "cuda": 65536}
+_BUSY_TOKENS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
 
 _USUAL_BATCH = ModelArgs().eval_batch_size
 
