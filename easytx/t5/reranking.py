@@ -142,7 +142,7 @@ class RerankingModel(Seq2SeqModel):
         if not self.args["as_reranker"] or _are_texts(rows, renames):
             return super().read(rows, name=name, split=split, renames=renames)
         self._words()
-        read = {"name": name, "args": self.args, "renames": renames}
+        read: dict[str, Any] = {"name": name, "args": self.args, "renames": renames}
         if split == "predict":
             frame = as_texts(rows, _COLUMNS, **read)
             return frame.assign(input_text=_inputs(frame, name=name))
