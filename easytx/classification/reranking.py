@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,47 +11,14 @@ from typing_extensions import override
 
 from easytx.classification.attention import AttentiveModel
 from easytx.core.calls import with_multi_label_second
-from easytx.core.results import Restorable
-from easytx.data.checks import rows
-from easytx.errors import ArgumentError, DataError, UnsupportedError
-from easytx.metrics.ranking import ranking_scores
+from easytx.core.ranking import Reranked, pairs_to_rank, ranked, scores_per_query
+from easytx.errors import ArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
     from easytx.classification.data import Answers
 
 # Names of the two texts of a pair in retrieval, beside ours.
 _PAIR = {"text_a": "query_text", "text_b": "passage"}
-
-
-class _Ranking(NamedTuple):
-    passages: list[list[str]]
-    scores: list[np.ndarray]
-    order: list[np.ndarray]
-
-
-class Reranked(Restorable, _Ranking):
-    """What `rerank` returns: `passages, scores, order`, each with one entry per query, best passage first.
-
-    `order` says at which place of the given list each passage stood.
-    """
-
-    frame: pd.DataFrame
-
-    def __new__(cls, frame: pd.DataFrame) -> Reranked:
-        """Take one row per passage, ordered, with `query`, its number, and `place`."""
-        groups = [group for _, group in frame.groupby("query", sort=False)]
-        self = super().__new__(
-            cls,
-            [group["passage"].tolist() for group in groups],
-            [group["score"].to_numpy() for group in groups],
-            [group["place"].to_numpy() for group in groups],
-        )
-        self.frame = frame.drop(columns=["query", "place"])
-        return self
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per passage: query_text, rank (from 1), passage and score, and what else the rows had."""
-        return self.frame.copy()
 
 
 class RerankingModel(AttentiveModel):
@@ -88,10 +55,7 @@ class RerankingModel(AttentiveModel):
         frame = pairs_to_rank(queries, passages)
         pairs = frame.rename(columns={theirs: ours for ours, theirs in _PAIR.items()})[list(_PAIR)]
         answers, _ = self.answered(pairs, {})
-        frame["score"] = self.relevance(answers)
-        ordered = frame.sort_values(["query", "score"], ascending=[True, False], kind="stable")
-        ordered["rank"] = ordered.groupby("query").cumcount() + 1
-        return Reranked(ordered if top_k is None else ordered[ordered["rank"] <= top_k])
+        return ranked(frame, self.relevance(answers), top_k)
 
     @override
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
@@ -123,56 +87,4 @@ class RerankingModel(AttentiveModel):
         """
         if not self.args["as_reranker"] or "text_a" not in frame:
             return {}
-        scores = self.relevance(answers)
-        found, relevant = [], []
-        for indices in frame.groupby("text_a", sort=False).indices.values():
-            places = np.asarray(indices)
-            known = {int(place): float(truth[place]) for place in places if truth[place] > 0}
-            if known:
-                found.append(places[np.argsort(-scores[places], kind="stable")].tolist())
-                relevant.append(known)
-        return ranking_scores(found, relevant, level=0) if found else {}
-
-
-def pairs_to_rank(queries: Any, passages: Any) -> pd.DataFrame:
-    """Return one row per query and passage: query_text, passage, `query` (its number) and `place` (in its list).
-
-    Raises:
-        DataError: If queries and passages do not go together.
-    """
-    if not len(queries):
-        raise DataError("rerank has no queries.")
-    if isinstance(queries, pd.DataFrame):
-        missing = [name for name in _PAIR.values() if name not in queries]
-        if missing or passages is not None:
-            raise DataError(
-                f"rerank takes a frame with the columns {list(_PAIR.values())}, without further passages, but has "
-                f"{list(queries.columns)}."
-            )
-        frame = queries.drop(columns=["rank", "score"], errors="ignore")
-        numbers = frame.groupby("query_text", sort=False).ngroup()
-        return frame.assign(query=numbers, place=frame.groupby("query_text").cumcount())
-    if isinstance(queries, str):
-        queries, passages = [queries], [[] if passages is None else passages]
-    lists = _lists(list(queries), list(passages if passages is not None else []))
-    return pd.DataFrame(
-        [
-            {"query_text": query, "passage": text, "query": number, "place": place}
-            for number, (query, texts) in enumerate(zip(queries, lists, strict=True))
-            for place, text in enumerate(texts)
-        ]
-    )
-
-
-def _lists(queries: Sequence[str], passages: Sequence[Any]) -> list[list[str]]:
-    if passages and all(isinstance(text, str) for text in passages):
-        return [list(passages)] * len(queries)
-    if len(passages) != len(queries):
-        raise DataError(
-            f"rerank has {len(queries)} queries but {len(passages)} lists of passages. Give one list per query, or "
-            "one list of texts for all."
-        )
-    empty = [number for number, texts in enumerate(passages) if not len(texts)]
-    if empty:
-        raise DataError(f"rerank has no passages for the queries in {rows(empty)}.")
-    return [list(texts) for texts in passages]
+        return scores_per_query(frame["text_a"], self.relevance(answers), truth)

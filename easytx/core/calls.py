@@ -111,8 +111,8 @@ def read_call(
         elif name in _RANKING:
             if value != _RANKING[name]:
                 raise ArgumentError(
-                    f"{method} cannot use '{name}': ClassificationModel ranks passages, with rerank, and scores "
-                    "rankings, with as_reranker=True in args."
+                    f"{method} cannot use '{name}': ClassificationModel and T5Model rank passages, with rerank, and "
+                    "score rankings, with as_reranker=True in args."
                 )
         elif callable(value):
             call.metrics[name] = value

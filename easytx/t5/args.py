@@ -17,5 +17,5 @@ class T5Args(TextToTextArgs):
     preprocess_inputs: bool = arg(default=True, help="Put ': ' between prefix and input.")
     evaluate_before_training: bool = arg(default=False, help="Evaluate before the first step too.")
     as_reranker: bool = arg(
-        default=False, help="Rank passages.", choices=(False,), no_effect="passages are ranked by other classes"
+        default=False, help="Rows are a query_text and a passage: eval_model scores the ranking per query too."
     )

@@ -12,11 +12,11 @@ from typing_extensions import override
 from easytx.config.model_args import ModelArgs
 from easytx.data.checks import texts_of
 from easytx.data.frames import Columns
-from easytx.seq2seq.model import Seq2SeqModel
 from easytx.t5.args import T5Args
+from easytx.t5.reranking import RerankingModel
 
 
-class T5Model(Seq2SeqModel):
+class T5Model(RerankingModel):
     """Turn one text into another with T5, mT5, ByT5 or FLAN-T5; a prefix says which task a row is of.
 
     Example:
@@ -27,7 +27,11 @@ class T5Model(Seq2SeqModel):
     """
 
     args_class: ClassVar[type[ModelArgs]] = T5Args
-    columns: Columns = Columns(texts=(("input_text",), ("prefix", "input_text")), labels=("target_text",))
+    columns: Columns = Columns(
+        texts=(("input_text",), ("prefix", "input_text")),
+        labels=("target_text",),
+        optional=("query_text", "passage", "labels"),
+    )
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ ORDERS = {
         "__init__": "model_type model_name args tokenizer use_cuda cuda_device",
         "train_model": "_ output_dir show_running_loss args _",
         "eval_model": "_ output_dir verbose silent",
-        "predict": "to_predict",
+        "predict": "to_predict reranking_eval",
     },
     "seq2seq.Seq2SeqModel": {
         "__init__": "encoder_type encoder_name decoder_name encoder_decoder_type encoder_decoder_name "

@@ -88,6 +88,6 @@ def test_what_ranks_passages_elsewhere_may_be_named_where_nothing_is_ranked() ->
     with pytest.raises(ArgumentError) as refused:
         read_call("train_model", {"qrels": {"q1": {"d1": 1}}}, data=[1], columns=("text",))
     assert str(refused.value) == (
-        "train_model cannot use 'qrels': ClassificationModel ranks passages, with rerank, and scores rankings, with "
-        "as_reranker=True in args."
+        "train_model cannot use 'qrels': ClassificationModel and T5Model rank passages, with rerank, and score "
+        "rankings, with as_reranker=True in args."
     )
