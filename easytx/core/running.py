@@ -149,7 +149,7 @@ def write_texts(
 
 
 def quantised(model: BaseModel) -> bool:
-    """Tell whether the model answers with int8 weights of torch's own.
+    """Tell whether the model answers with int8 weights, other than those of ONNX.
 
     Raises:
         DeviceError: If it is to do so anywhere but on a CPU.
