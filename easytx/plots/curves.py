@@ -44,5 +44,6 @@ def learning_curve(result: TrainResult, metric: str | None = None, *, axes: Axes
     best = result.info.get("best_step")
     if best is not None:
         lines.append(axes.axvline(best, linestyle=":", color="black", label="best model"))
-    axes.legend(handles=lines, loc="best")
+    # Above, as the best place inside does not reckon with the lines of the axes on the right.
+    axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), frameon=False)
     return axes
