@@ -29,7 +29,7 @@ from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.dropout import quick_dropout
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.packing import packed
+from easytx.training.packing import packed, unpacked
 from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
@@ -228,7 +228,8 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
         data = self._held_out()
-        result, answers = self.model.evaluated(data, self.metrics, show=show)
+        with unpacked(self.model.model):
+            result, answers = self.model.evaluated(data, self.metrics, show=show)
         state = self.trainer.state
         self.history.add(state.global_step, result)
         self.best.add(state.global_step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
