@@ -19,6 +19,7 @@ from easytx.classification.fusion import TextImageConfig
 from easytx.classification.model import ClassificationModel
 from easytx.classification.multi_label import MultiLabelClassificationModel
 from easytx.classification.multi_modal_results import MultiModalEvalResult
+from easytx.classification.results import answer_frame
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.calls import Metric
@@ -217,7 +218,7 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
     @override
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> MultiModalEvalResult:  # type: ignore[override]
         table = None if self.args["regression"] else self.table(rules.targets_of(data), answers)
-        return MultiModalEvalResult(result, self.raw(answers), self.answer_frame(answers, data), table)
+        return MultiModalEvalResult(result, self.raw(answers), answer_frame(self, answers, data), table)
 
     # The methods, with what is said of samples where scripts of old say it
 

@@ -1,4 +1,4 @@
-"""What `predict` of a classifier returns, with the hidden states behind it where they are asked for."""
+"""What `eval_model` and `predict` of a classifier return: scores, answers, and hidden states where they are wanted."""
 
 from __future__ import annotations
 
@@ -6,16 +6,46 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from easytx.classification.data import Answers
-from easytx.core.results import Prediction, PredictionWithStates
+from easytx.classification.data import Answers, targets_of, wrong_examples
+from easytx.classification.reranking import scores_of_ranking
+from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.core.running import run_model
 from easytx.data.prepared import TaskData
+from easytx.metrics.classification import classification_scores, regression_scores
 from easytx.training.inference import trimmed
 
 if TYPE_CHECKING:
     from easytx.classification.model import ClassificationModel
+
+
+def scores(model: ClassificationModel, answers: Answers, data: TaskData) -> dict[str, Any]:
+    """Return the scores of one class a row, or of numbers; with `as_reranker` those of rankings too."""
+    truth, predicted = targets_of(data), answers.predicted
+    if model.args["regression"]:
+        own = regression_scores(truth, predicted)
+    else:
+        own = classification_scores(truth, answers.logits, predictions=predicted)
+    return {**own, **scores_of_ranking(model, answers, truth, data.frame)}
+
+
+def answer_frame(model: ClassificationModel, answers: Answers, data: TaskData) -> pd.DataFrame:
+    """Return the rows with their prediction and, for classes, its probability."""
+    certain = {} if model.args["regression"] else {"probability": answers.probabilities.max(axis=1)}
+    return data.frame.assign(prediction=list(model.answer_labels(answers)), **certain)
+
+
+def evaluation(model: ClassificationModel, result: dict[str, Any], answers: Answers, data: TaskData) -> EvalResult:
+    """Return scores and answers, the wrong ones among them, and the scores of each label."""
+    frame = answer_frame(model, answers, data)
+    if model.args["regression"]:
+        return EvalResult(result, model.raw(answers), [], frame)
+    truth = targets_of(data)
+    differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
+    wrong = wrong_examples(frame, model.columns.texts_in(frame), np.flatnonzero(differs))
+    return EvalResult(result, model.raw(answers), wrong, frame, model.table(truth, answers))
 
 
 def prediction(model: ClassificationModel, answers: Answers, data: TaskData) -> Prediction | PredictionWithStates:
@@ -23,7 +53,7 @@ def prediction(model: ClassificationModel, answers: Answers, data: TaskData) -> 
 
     They take a second run over the rows.
     """
-    frame = model.answer_frame(answers, data)
+    frame = answer_frame(model, answers, data)
     found = Prediction(model.answer_labels(answers), model.raw(answers), frame)
     if not model.config.output_hidden_states:
         return found

@@ -1,4 +1,4 @@
-"""What the tasks with labels share: where the labels come from, and what each of them weighs."""
+"""What the tasks with labels share: where these come from, what each weighs, and words that have a place on a page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from easytx.config.args_object import read_saved
 from easytx.config.warn import warn_user
 from easytx.core.base_model import BaseModel
+from easytx.core.layout import Layout
 from easytx.data.checks import counted, warn_about_imbalance
 from easytx.data.labels import LabelMap, from_mapping
 from easytx.errors import ArgumentError, LabelError
@@ -76,6 +79,18 @@ class LabelledModel(BaseModel):
             self.num_labels = len(found)
         if stated is not None:
             self.set_labels(stated)
+
+    @override
+    def load_config(self, model_type: str | None) -> Any:
+        config = super().load_config(model_type)
+        self.layout = Layout.of(self.auto_class, config, name=self._name)
+        self.columns = self.layout.columns(self.columns)
+        self.tokenizer_options = self.layout.tokenizer_options(self.tokenizer_options)
+        return config
+
+    @override
+    def load_tokenizer(self) -> Any:
+        return self.layout.tokenizer(super().load_tokenizer())
 
     def learn_labels(self, values: Sequence[Any], *, name: str) -> LabelMap:
         """Return the label map for training, learnt from the labels of all rows unless it is known already.
