@@ -14,6 +14,7 @@ from easytx.classification import attention, judging, reranking, results
 from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
 from easytx.classification.data import Answers
+from easytx.classification.kinds import NUMBER, ONE_CLASS, OneClass
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import RANKING, Metric, custom_scores, with_multi_label_second
 from easytx.core.labelled import LabelledModel
@@ -21,7 +22,6 @@ from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
-from easytx.metrics.classification import per_class_table
 from easytx.training.inference import Outputs
 from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
@@ -50,6 +50,11 @@ class ClassificationModel(LabelledModel):
     predict = with_multi_label_second(LabelledModel.predict)
     rerank = reranking.rerank
 
+    @property
+    def kind(self) -> OneClass:
+        """What is answered for a row."""
+        return NUMBER if self.args["regression"] else ONE_CLASS
+
     def __init__(
         self,
         model_type: str | None = None,
@@ -76,9 +81,7 @@ class ClassificationModel(LabelledModel):
 
     @override
     def head_config(self) -> dict[str, Any]:
-        if self.args["regression"]:
-            return {"num_labels": 1, "problem_type": "regression"}
-        return {**self.known_labels().for_config(), "problem_type": "single_label_classification"}
+        return self.kind.head_config(self)
 
     @override
     def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
@@ -98,35 +101,29 @@ class ClassificationModel(LabelledModel):
         return features if targets is None else with_column(features, "labels", targets[column(features, "row")])
 
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
-        """Return what the model learns for each row: a label id, or with regression a number."""
-        if self.args["regression"]:
-            return rules.numbers(labels, name=name)
-        return self.label_ids(rules.classes(labels, name=name), split, name)
+        """Return what the model learns for each row; in training, labels and weights are learnt here."""
+        return self.kind.targets(self, labels, split, name)
 
     @override
     def loss(self) -> LossFunction | None:
-        return None if self.args["regression"] else self.class_loss("single_label")
+        return self.kind.loss(self)
 
     @override
     def decode(self, outputs: Outputs, data: TaskData) -> Answers:
-        rows = rules.by_row(outputs.values, data.features_of_rows())
-        return rules.regression_answers(*rows) if self.args["regression"] else rules.single_answers(*rows, self.args)
+        return self.kind.answers(self, *rules.by_row(outputs.values, data.features_of_rows()))
 
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        own, truth = results.scores(self, answers, data), rules.targets_of(data)
-        return {**own, **custom_scores(metrics, truth, answers.predicted, answers.logits)}
+        own = self.kind.scores(self, answers, data)
+        return {**own, **custom_scores(metrics, rules.targets_of(data), *self.kind.for_metrics(answers))}
 
     def answer_labels(self, answers: Answers) -> Any:
-        """Return the answers as the user's own labels: an array for whole numbers from 0, else a list."""
-        as_they_are = self.args["regression"] or self.known_labels().is_range
-        return answers.predicted if as_they_are else self.known_labels().decode(answers.predicted)
+        """Return the answers as the user's own labels."""
+        return self.kind.labels(self, answers)
 
     def raw(self, answers: Answers) -> Any:
-        """Return the logits: of shape (rows, labels), or with windows one array of shape (windows, labels) a row."""
-        if self.args["sliding_window"]:
-            return answers.windows
-        return answers.logits[:, 0] if self.args["regression"] else answers.logits
+        """Return the outputs behind the answers."""
+        return self.kind.raw(self, answers)
 
     @override
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> EvalResult:
@@ -135,10 +132,6 @@ class ClassificationModel(LabelledModel):
     @override
     def judged(self, answers: Answers, data: TaskData) -> Judged:
         return judging.judged(self, answers, data)
-
-    def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
-        """Return precision, recall, F1 and support of each label."""
-        return per_class_table(truth, answers.predicted, self.known_labels().names)
 
     @override
     def prediction(self, answers: Answers, data: TaskData) -> Prediction | PredictionWithStates:

@@ -1,4 +1,4 @@
-"""What `eval_model` and `predict` of a classifier return: scores, answers, and hidden states where they are wanted."""
+"""What `eval_model` and `predict` of a classifier return, with hidden states where they are asked for."""
 
 from __future__ import annotations
 
@@ -10,25 +10,13 @@ import pandas as pd
 import torch
 
 from easytx.classification.data import Answers, targets_of, wrong_examples
-from easytx.classification.reranking import scores_of_ranking
 from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.core.running import run_model
 from easytx.data.prepared import TaskData
-from easytx.metrics.classification import classification_scores, regression_scores
 from easytx.training.inference import trimmed
 
 if TYPE_CHECKING:
     from easytx.classification.model import ClassificationModel
-
-
-def scores(model: ClassificationModel, answers: Answers, data: TaskData) -> dict[str, Any]:
-    """Return the scores of one class a row, or of numbers; with `as_reranker` those of rankings too."""
-    truth, predicted = targets_of(data), answers.predicted
-    if model.args["regression"]:
-        own = regression_scores(truth, predicted)
-    else:
-        own = classification_scores(truth, answers.logits, predictions=predicted)
-    return {**own, **scores_of_ranking(model, answers, truth, data.frame)}
 
 
 def answer_frame(model: ClassificationModel, answers: Answers, data: TaskData) -> pd.DataFrame:
@@ -45,7 +33,7 @@ def evaluation(model: ClassificationModel, result: dict[str, Any], answers: Answ
     truth = targets_of(data)
     differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
     wrong = wrong_examples(frame, model.columns.texts_in(frame), np.flatnonzero(differs))
-    return EvalResult(result, model.raw(answers), wrong, frame, model.table(truth, answers))
+    return EvalResult(result, model.raw(answers), wrong, frame, model.kind.table(model, answers, truth))
 
 
 def prediction(model: ClassificationModel, answers: Answers, data: TaskData) -> Prediction | PredictionWithStates:

@@ -115,6 +115,21 @@ class LabelledModel(BaseModel):
         self.num_labels = len(learnt)
         return learnt
 
+    def learn_number(self, number: int, *, name: str) -> None:
+        """Take so many labels, whole numbers from 0, unless labels are known that stay.
+
+        Raises:
+            LabelError: If another number was stated.
+        """
+        if self.labels is None and self.num_labels not in (None, number):
+            raise LabelError(
+                f"num_labels is {self.num_labels}, but {name} has {number} labels a row. "
+                "Leave num_labels out, or give one 0 or 1 per label."
+            )
+        if self.labels is None or not (self._labels_are_fixed or self.trained):
+            self.set_labels(LabelMap.of_size(number))
+            self.num_labels = number
+
     @property
     def loss_fct(self) -> LossFunction | None:
         """The loss in place of the model's own, or None."""
@@ -150,7 +165,7 @@ class LabelledModel(BaseModel):
         return ids
 
     def weigh(self, ids: np.ndarray) -> None:
-        """Work out one weight per label, from the label ids of the training rows where they matter."""
+        """Work out one weight per label, from the label ids of the training rows, or 0 and 1 per label."""
         if self.weight is not None:
             self._weights = class_weights(self.weight, ids, self.known_labels().labels)
 
