@@ -18,7 +18,7 @@ from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.quantising import after_training, before_training
 from easytx.core.results import TrainResult
-from easytx.core.running import wants_packing
+from easytx.core.running import collator_of, wants_packing
 from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
@@ -191,7 +191,7 @@ class _Run:
             args=settings,
             train_dataset=self.train_data.dataset,
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
-            data_collator=self.model.collator(),
+            data_collator=collator_of(self.model),
             # The Trainer gives the model's configuration the special tokens of this one.
             processing_class=self.model.target_tokenizer,
             callbacks=[self.schedule, self.history, self.best, *self.reporters],
