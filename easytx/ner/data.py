@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -37,6 +39,14 @@ class Answers:
     tags: list[list[Any]]
     probabilities: list[np.ndarray]
     logits: list[list[np.ndarray]]
+
+    @functools.cached_property
+    def listed_logits(self) -> list[list[list[list[float]]]]:
+        """The same as lists, which is what scripts expect: for each word one list of logits per piece.
+
+        A word of which the tokenizer leaves nothing has one list of NaN, so that the mean over pieces has its shape.
+        """
+        return [[pieces.tolist() or [[math.nan] * pieces.shape[1]] for pieces in words] for words in self.logits]
 
 
 def in_order(labels: Sequence[Any]) -> list[Any]:

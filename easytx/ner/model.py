@@ -116,7 +116,8 @@ class NERModel(LayoutModel):
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         truth = data.frame["labels"].tolist()
-        return {**entity_scores(truth, answers.tags), **custom_scores(metrics, truth, answers.tags, answers.logits)}
+        logits = answers.listed_logits if metrics else None
+        return {**entity_scores(truth, answers.tags), **custom_scores(metrics, truth, answers.tags, logits)}
 
     @override
     def write(self, folder: Path, result: dict[str, Any], answers: Answers, data: TaskData) -> None:
