@@ -38,6 +38,7 @@ class CheckpointedModel:
         results: The scores of the last evaluation.
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
+        gives_boxes: Whether rows may have boxes, for networks that read these.
         reads_boxes: Whether the network takes, for each token, where on a page it stands.
         is_sweeping: Whether a sweep has chosen arguments.
         run_record: The tracker's run that it was trained in, here or before it was saved.
@@ -50,6 +51,7 @@ class CheckpointedModel:
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False
     reads_boxes: bool = False
+    gives_boxes: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -165,7 +167,9 @@ class CheckpointedModel:
     def load_config(self, model_type: str | None) -> Any:
         """Return the model's configuration, with the changes that `args.config` asks for."""
         source = self.source()
-        config = loading.load_config(source, options=self._options, changes=self.args.config)
+        config = loading.load_config(
+            source, options=self._options, changes=self.args.config, gives_boxes=self.gives_boxes
+        )
         loading.check_type(model_type, config, self._name)
         return config
 

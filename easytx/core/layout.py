@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ class LayoutModel(LabelledModel):
 
     Its rows need the columns x0, y0, x1 and y1 then, with one number for each word.
     """
+
+    gives_boxes: ClassVar[bool] = True
 
     @override
     def load_config(self, model_type: str | None) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
+from easytx.core.pages import check_places
 from easytx.core.starter import STARTER, starter_folder
 from easytx.data.checks import with_article
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
@@ -155,15 +156,17 @@ def accepted_options(options: Mapping[str, Any], class_name: str, arguments: Col
     return options
 
 
-def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, Any], gives_boxes: bool = False) -> Any:
     """Return a model's configuration.
 
     Args:
         name: A folder or a hub name.
         options: For `from_pretrained`, such as `revision` or `proxies`.
         changes: Fields to set in it.
+        gives_boxes: Whether a network that reads where on a page each word stands would be told.
 
     Raises:
+        CheckpointError: If it would not.
         ModelNotFoundError: If there is no model of this name, or the hub cannot be reached.
         ArgumentError: If the configuration has no such field.
     """
@@ -171,6 +174,7 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
     with quiet(), named_errors(name):
         config = AutoConfig.from_pretrained(adapter_base(name) or name, **options)
+    check_places(config, name=name, gives_boxes=gives_boxes)
     return changed(config, changes)
 
 

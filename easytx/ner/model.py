@@ -115,8 +115,7 @@ class NERModel(LayoutModel):
 
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        truth = data.frame["labels"].tolist()
-        logits = answers.listed_logits if metrics else None
+        truth, logits = data.frame["labels"].tolist(), answers.listed_logits if metrics else None
         return {**entity_scores(truth, answers.tags), **custom_scores(metrics, truth, answers.tags, logits)}
 
     @override
