@@ -83,6 +83,7 @@ class MultiLabelClassificationModel(ClassificationModel):
         rules.checked_threshold(self.args["threshold"], len(self.known_labels()))
         matrix = rules.label_matrix(lists, vectors, self.known_labels(), name=name)
         if split == "train":
+            rules.refuse_one_answer(matrix, self.known_labels(), name=name)
             self.weigh(matrix)
         return matrix
 

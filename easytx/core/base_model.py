@@ -148,12 +148,7 @@ class BaseModel(CheckpointedModel):
         if output_dir:
             # What is evaluated later belongs to this training.
             self.args = self.args.merged({"output_dir": str(output_dir)})
-        return fit(
-            self,
-            call,
-            output_dir=Path(output_dir or self.args.output_dir),
-            show=verbose and show_running_loss,
-        )
+        return fit(self, call, output_dir=Path(output_dir or self.args.output_dir), show=verbose and show_running_loss)
 
     def eval_model(
         self,
@@ -293,7 +288,8 @@ class BaseModel(CheckpointedModel):
             return cache.kept(self.args.cache_dir, f"{split}-{name}", make)
 
     def _call(self, method: str, kwargs: Mapping[str, Any], **given: Any) -> Call:
-        return read_call(method, kwargs, columns=self.columns.all(), remedy=self.data_remedy, **given)
+        given |= {"columns": self.columns.all(), "arguments": self.args, "remedy": self.data_remedy}
+        return read_call(method, kwargs, **given)
 
     def _check_trains(self) -> None:
         if self.only_predicts:

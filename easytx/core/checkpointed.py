@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -93,7 +94,8 @@ class CheckpointedModel:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
-        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class))
+        own = inspect.signature(type(self)).parameters
+        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class), own)
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)

@@ -65,7 +65,7 @@ def resolve_name(model_name: str | Path) -> str:
         ArgumentError: If it is neither a text nor a path.
         MissingExtraError: If the starter package is not installed.
         CheckpointError: If its weights are not the expected ones.
-        ModelNotFoundError: If the folder holds no model.
+        ModelNotFoundError: If there is no such folder, or it holds no model.
     """
     if not isinstance(model_name, (str, os.PathLike)):
         raise ArgumentError(f"A model's name must be a text or a path, but is {model_name!r}.")
@@ -76,7 +76,10 @@ def resolve_name(model_name: str | Path) -> str:
         if not holds_model(folder):
             raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
         return str(folder)
-    return str(model_name)
+    name = str(model_name)
+    if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1:
+        raise ModelNotFoundError(f"There is no folder '{name}'.")
+    return name
 
 
 def resolve_tokenizer(name: str | Path) -> str:
@@ -133,12 +136,12 @@ _OPTIONS = frozenset(
 
 
 # Named by old scripts, mostly as None.
-_WITHOUT = {
-    "global_attention_fn": "transformers chooses the tokens with global attention",
-}
+_WITHOUT = {"global_attention_fn": "transformers chooses the tokens with global attention"}
 
 
-def accepted_options(options: Mapping[str, Any], class_name: str, arguments: Collection[str]) -> dict[str, Any]:
+def accepted_options(
+    options: Mapping[str, Any], class_name: str, arguments: Collection[str], others: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return the keyword arguments of a constructor that `from_pretrained` takes.
 
     Raises:
@@ -152,7 +155,7 @@ def accepted_options(options: Mapping[str, Any], class_name: str, arguments: Col
             raise ArgumentError(f"{class_name} cannot use '{name}': {_WITHOUT[name]}.")
         if name in arguments:
             raise ArgumentError(f"{class_name} takes '{name}' in args: args={{'{name}': ...}}.")
-        raise ArgumentError(f"{class_name} has no argument '{name}'.{closest(name, _OPTIONS)}")
+        raise ArgumentError(f"{class_name} has no argument '{name}'.{closest(name, [*others, *_OPTIONS])}")
     return options
 
 

@@ -88,8 +88,8 @@ class NERModel(LayoutModel):
         """Return the label id of every word; in training, labels and weights are learnt here."""
         if split != "train":
             return rules.tag_ids(frame, self.known_labels(), name=name)
-        ids = rules.tag_ids(frame, self.learn_labels(rules.several_tags(frame, name=name), name=name), name=name)
-        self.weigh(ids)
+        labels = self.learn_labels(rules.several_tags(frame, self.compared(frame), name=name), name=name)
+        self.weigh(ids := rules.tag_ids(frame, labels, name=name))
         return ids
 
     def _of_stated_number(self, distinct: LabelMap, name: str) -> LabelMap:

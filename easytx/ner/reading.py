@@ -311,9 +311,11 @@ def _checked(values: list[Any], row: np.ndarray, name: str, *, column: str, what
         )
     wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float))]
     if wrong:
-        kind = with_article(type(values[wrong[0]]).__name__)
+        first = values[wrong[0]]
+        kind = "a list" if isinstance(first, tuple) else with_article(type(first).__name__)
         raise DataError(
-            f"{name} has {kind} instead of a {what} in the column '{column}': {rows(np.unique(row[wrong]))}."
+            f"{name} has {kind} instead of a {what} in the column '{column}': {rows(np.unique(row[wrong]))}. Give one "
+            "word and its tag a row, or a list of words and a list of tags."
         )
     return values
 

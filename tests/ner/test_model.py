@@ -180,6 +180,18 @@ def test_without_the_argument_there_is_no_report(tagger: Callable[..., NERModel]
     assert "support" not in Path("elsewhere/eval_results.txt").read_text("utf-8")
 
 
+def test_sentences_that_are_there_twice_are_a_warning(
+    tagger: Callable[..., NERModel], frame: pd.DataFrame, warned: Any
+) -> None:
+    twice = pd.concat([frame, frame.assign(sentence_id=frame["sentence_id"].map({7: 8, "b": "c"})), frame[5:]])
+    twice = twice.assign(sentence_id=[*twice["sentence_id"][:16], "d", "d", "d"])
+    model = tagger()
+    _, messages = warned(lambda: model.prepared(twice, name="train_df", split="train", renames={}))
+    assert messages == ["train_df has 3 sentences with the same words as an earlier sentence."]
+    _, messages = warned(lambda: model.prepared(twice, name="eval_df", split="eval", renames={}))
+    assert messages == []
+
+
 def test_unknown_tags_of_evaluation_rows_are_refused(tagger: Callable[..., NERModel], frame: pd.DataFrame) -> None:
     with pytest.raises(LabelError, match=r"^eval_df has tags that the model does not have in 3 rows: 'B-PER' \(rows 0"):
         tagger(labels=TAGS[:3]).eval_model(frame)
