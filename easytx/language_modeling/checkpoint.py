@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from easytx.core import loading, saving
 from easytx.core.base_model import BaseModel
 from easytx.errors import ArgumentError, CheckpointError
-from easytx.language_modeling import adapters, scratch
+from easytx.language_modeling import adapters, four_bits, scratch
 from easytx.language_modeling.objectives import Causal, Masked, Objective, Replaced
 
 if TYPE_CHECKING:
@@ -141,25 +141,30 @@ class LanguageCheckpoint(BaseModel):
         self.tokenizer, self._model = tokenizer, None
 
     def load_network(self) -> Any:
-        """Return the network, in float32, on the CPU."""
+        """Return the network: in float32, on the CPU; with `qlora` in 4 bits, where it is to be."""
         args, seed = self.args, self.head_seed
         if self._part_configs is not None:
             return self._pair(self._parts, seed)
         if self._source is None:
             return loading.new_network(self.auto_class, self.config, seed=seed)
-        options = {**self._options, **adapters.quantisation(args)}
-        network = loading.load_weights(
-            self.auto_class, self._base or self.source(), self.config, seed=seed, options=options
-        )
+        network = self._loaded(four_bits.options(args, self.config, self.device, self.precision()))
         if len(self.tokenizer) > network.get_input_embeddings().num_embeddings:
             network.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
         writing = getattr(network, "generation_config", None)
         if writing is not None and writing.pad_token_id is None:
             writing.pad_token_id = self.tokenizer.pad_token_id
+        if four_bits.are_in(network):
+            network = four_bits.steadied(network)
         trained = self._source if self._base else self._adapter_name
         if trained or args["peft"] or args["qlora"]:
-            return adapters.with_adapter(network, args, trained=trained, seed=seed)
+            network = adapters.with_adapter(network, args, trained=trained, seed=seed)
+        if args["loftq_config"] and trained is None:
+            four_bits.start_by_loftq(network, self._loaded({}))
         return network
+
+    def _loaded(self, options: Mapping[str, Any]) -> Any:
+        name, options = self._base or self.source(), {**self._options, **options}
+        return loading.load_weights(self.auto_class, name, self.config, seed=self.head_seed, options=options)
 
     def write_network(self, folder: Path) -> None:
         """Write weights, configuration and tokenizer; of an ELECTRA the two parts apart, of an adapter it alone."""
@@ -200,10 +205,12 @@ class LanguageCheckpoint(BaseModel):
             ArgumentError: If there is none, or the weights are in 4 bits.
         """
         network = self.model
-        if not getattr(network, "_hf_peft_config_loaded", False) or self.args["qlora"]:
-            raise ArgumentError("merge_adapter needs an adapter over weights of full precision.")
+        if not getattr(network, "_hf_peft_config_loaded", False):
+            raise ArgumentError("merge_adapter needs an adapter.")
+        if four_bits.are_in(network):
+            network = four_bits.in_full(network, self.auto_class)
         self.model = adapters.merged(network)
-        self.args = self.args.merged({"peft": False, "lora_config": {}, "loftq_config": {}})
+        self.args = self.args.merged({"peft": False, "qlora": False, "lora_config": {}, "loftq_config": {}})
         self._base = self._adapter_name = None
 
     def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
