@@ -44,6 +44,28 @@ def check(args: ModelArgs, device: torch.device, *, adapter: bool) -> None:
     four_bits.check(args, device)
 
 
+def check_base(args: ModelArgs, *, is_new: bool, has_parts: bool) -> None:
+    """Raise if an adapter is asked for where it has nothing to lie over.
+
+    Args:
+        args: For `peft` and `qlora`.
+        is_new: Whether the model's weights are new ones.
+        has_parts: Whether it is an ELECTRA of generator and discriminator.
+
+    Raises:
+        ArgumentError: Saying so.
+    """
+    if not (args["peft"] or args["qlora"]) or not (is_new or has_parts):
+        return
+    what = "this model is a generator and a discriminator" if has_parts else "the weights of this model are new"
+    raise ArgumentError(f"An adapter lies over one model that was saved, but {what}. Leave peft and qlora out.")
+
+
+def are_in(network: Any) -> bool:
+    """Tell whether a network of transformers has an adapter."""
+    return bool(getattr(network, "_hf_peft_config_loaded", False))
+
+
 def with_adapter(network: Any, args: ModelArgs, *, trained: str | None, seed: int) -> Any:
     """Return the network with an adapter, which alone is to be trained.
 
@@ -125,8 +147,9 @@ def _configuration(network: Any, args: ModelArgs) -> Any:
     from transformers.pytorch_utils import Conv1D
 
     options = dict(args["lora_config"])
-    # Such layers, GPT-2's among them, have their weights the other way round.
-    options.setdefault("fan_in_fan_out", any(isinstance(module, Conv1D) for module in network.modules()))
+    # Such layers, GPT-2's among them, have their weights the other way round; those of 4 bits know what they were.
+    kinds = [getattr(module, "source_cls", type(module)) for module in network.modules()]
+    options.setdefault("fan_in_fan_out", any(issubclass(kind, Conv1D) for kind in kinds))
     if network.config.model_type not in KNOWN:
         options.setdefault("target_modules", "all-linear")
     if not args["mlm"]:
@@ -144,3 +167,8 @@ def _check_fields(args: ModelArgs) -> None:
                 raise ArgumentError(
                     f"{name} sets '{field}', which peft.{kind.__name__} does not have.{closest(field, known)}"
                 )
+    if args["lora_config"].get("init_lora_weights") == "loftq" or "loftq_config" in args["lora_config"]:
+        raise ArgumentError(
+            "lora_config asks for LoftQ, which has arguments of its own. Set qlora=True and "
+            "loftq_config={'loftq_iter': 1}."
+        )

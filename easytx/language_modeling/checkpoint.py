@@ -81,6 +81,7 @@ class LanguageCheckpoint(BaseModel):
         adapters.check(args, self.device, adapter=self._base is not None or self._adapter_name is not None)
         self._parts = self._parts_named()
         is_new = self._source is None and self._parts is None
+        adapters.check_base(args, is_new=is_new, has_parts=self._parts is not None)
         if self._parts is not None or (is_new and model_type == "electra" and args["mlm"]):
             from easytx.language_modeling import electra
 
@@ -191,27 +192,42 @@ class LanguageCheckpoint(BaseModel):
         saving.write_tokenizer(self.tokenizer, place)
 
     def take_adapter(self) -> None:
-        """Lay a new adapter over weights that were loaded before the arguments asked for one."""
-        args = self.args
+        """Have the weights that were loaded before the arguments asked for an adapter get one.
+
+        Raises:
+            ArgumentError: If they have been trained since.
+        """
+        args, network = self.args, self._model
         adapters.check(args, self.device, adapter=False)
-        late = args["peft"] and self._model is not None and not getattr(self._model, "_hf_peft_config_loaded", False)
-        if late:
-            self._model = adapters.with_adapter(self._model, args, trained=None, seed=self.head_seed)
+        adapters.check_base(args, is_new=self._source is None, has_parts=self._part_configs is not None)
+        lacks_bits = args["qlora"] and not four_bits.are_in(network)
+        if network is None or not (lacks_bits or (args["peft"] and not adapters.are_in(network))):
+            return
+        if self.trained:
+            raise ArgumentError(
+                "An adapter is saved without the weights under it, and those of this model have been trained since "
+                "they were loaded. Save it with save_model, and open that folder with the same arguments."
+            )
+        self._model = None if lacks_bits else adapters.with_adapter(network, args, trained=None, seed=self.head_seed)
 
     def merge_adapter(self) -> None:
         """Add the adapter to the weights for good; the model is then one without an adapter, and saved whole.
 
+        Of weights of 4 bits become those of full precision that they stand for.
+
         Raises:
-            ArgumentError: If there is none, or the weights are in 4 bits.
+            ArgumentError: If there is none.
         """
         network = self.model
-        if not getattr(network, "_hf_peft_config_loaded", False):
-            raise ArgumentError("merge_adapter needs an adapter.")
+        if not adapters.are_in(network):
+            raise ArgumentError("merge_adapter needs an adapter, but this model has none.")
         if four_bits.are_in(network):
             network = four_bits.in_full(network, self.auto_class)
         self.model = adapters.merged(network)
         self.args = self.args.merged({"peft": False, "qlora": False, "lora_config": {}, "loftq_config": {}})
         self._base = self._adapter_name = None
+        # The weights are no longer those of any folder.
+        self.trained = True
 
     def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
         """Return the weights that `write_network` has left in a folder, by the names of the model in memory."""
