@@ -158,7 +158,7 @@ def in_full(network: Any, auto_class: str) -> Any:
 
 def _layers(network: Any) -> Iterator[tuple[str, Any]]:
     """Yield the layers whose weights are in 4 bits, with their names."""
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     for name, module in network.named_modules():
         if isinstance(module, Linear4bit):
