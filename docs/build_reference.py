@@ -21,6 +21,7 @@ from easytx.config.renamed import RENAMED
 from easytx.conv_ai.args import ConvAIArgs
 from easytx.language_generation.args import LanguageGenerationArgs
 from easytx.language_modeling.args import LanguageModelingArgs
+from easytx.language_representation.args import RepresentationArgs
 from easytx.ner.args import NERArgs
 from easytx.question_answering.args import QuestionAnsweringArgs
 from easytx.retrieval.args import RetrievalArgs
@@ -53,6 +54,7 @@ TASKS: dict[type[ModelArgs], tuple[str, str, str]] = {
     LanguageModelingArgs: ("language-modeling-args", "LanguageModelingModel", "language-modeling"),
     NERArgs: ("ner-args", "NERModel", "ner"),
     QuestionAnsweringArgs: ("question-answering-args", "QuestionAnsweringModel", "question-answering"),
+    RepresentationArgs: ("representation-args", "RepresentationModel", "representation"),
     RetrievalArgs: ("retrieval-args", "RetrievalModel", "retrieval"),
     Seq2SeqArgs: ("seq2seq-args", "Seq2SeqModel", "seq2seq"),
     T5Args: ("t5-args", "T5Model", "t5"),

@@ -28,6 +28,7 @@ _PUBLIC = {
     "NERModel": "easytx.ner",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "QuestionAnsweringModel": "easytx.question_answering",
+    "RepresentationArgs": "easytx.language_representation",
     "RepresentationModel": "easytx.language_representation",
     "RetrievalArgs": "easytx.retrieval",
     "RetrievalModel": "easytx.retrieval",
@@ -63,6 +64,7 @@ __all__ = [
     "NERModel",
     "QuestionAnsweringArgs",
     "QuestionAnsweringModel",
+    "RepresentationArgs",
     "RepresentationModel",
     "RetrievalArgs",
     "RetrievalModel",
@@ -98,7 +100,7 @@ if TYPE_CHECKING:
     from easytx.data import samples
     from easytx.language_generation import LanguageGenerationArgs, LanguageGenerationModel
     from easytx.language_modeling import LanguageModelingArgs, LanguageModelingModel
-    from easytx.language_representation import RepresentationModel
+    from easytx.language_representation import RepresentationArgs, RepresentationModel
     from easytx.ner import NERArgs, NERModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
     from easytx.retrieval import RetrievalArgs, RetrievalModel

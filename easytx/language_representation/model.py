@@ -19,6 +19,7 @@ from easytx.data.padding import RightPadding
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import lengths_of
 from easytx.errors import ArgumentError
+from easytx.language_representation.args import RepresentationArgs
 from easytx.language_representation.combining import Combination
 from easytx.training.inference import Outputs
 
@@ -33,7 +34,7 @@ class RepresentationModel(BaseModel):
         (2, 384)
     """
 
-    args_class: ClassVar[type[ModelArgs]] = ModelArgs
+    args_class: ClassVar[type[ModelArgs]] = RepresentationArgs
     auto_class: ClassVar[str] = "AutoModel"
     columns: Columns = Columns(labels=())
     predict_options: ClassVar[tuple[str, ...]] = ("combine_strategy", "batch_size", "normalize")

@@ -34,6 +34,7 @@ CLASSES = {
     "GenerationArgs": "easytx.config.generation",
     "Seq2SeqArgs": "easytx.seq2seq",
     "T5Args": "easytx.t5",
+    "RepresentationArgs": "easytx.language_representation",
     "RetrievalArgs": "easytx.retrieval",
 }
 

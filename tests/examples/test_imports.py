@@ -23,7 +23,7 @@ PLACES = {
     "easytx.conv_ai": ["ConvAIArgs", "ConvAIModel"],
     "easytx.language_generation": ["LanguageGenerationArgs", "LanguageGenerationModel"],
     "easytx.language_modeling": ["GenerationArgs", "LanguageModelingArgs", "LanguageModelingModel"],
-    "easytx.language_representation": ["RepresentationModel"],
+    "easytx.language_representation": ["RepresentationArgs", "RepresentationModel"],
     "easytx.losses": ["DiceLoss", "FocalLoss", "TverskyLoss"],
     "easytx.model": ["TransformerModel"],
     "easytx.ner": ["NERArgs", "NERModel"],

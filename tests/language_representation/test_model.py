@@ -21,7 +21,7 @@ STRATEGIES = ["mean", "max", "cls", "concat", None, 0, 1, -1]
 
 
 def _model(folder: str | Path, **args: Any) -> RepresentationModel:
-    return RepresentationModel("auto", folder, use_cuda=False, args={"fp16": False, "silent": True, **args})
+    return RepresentationModel("auto", folder, use_cuda=False, args={"silent": True, **args})
 
 
 def _states(folder: Path, text: str) -> np.ndarray:
