@@ -90,13 +90,13 @@ class CheckpointedModel:
         if model_name is None and not self.may_be_new:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
-            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
-        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class))
+            raise ArgumentError(f'{self.class_name} needs a model name, such as "starter" or a folder.')
+        options = loading.accepted_options(kwargs, self.class_name, names_of(self.args_class))
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
-        if saved.get("model_class") not in (None, type(self).__name__):
+        if saved.get("model_class") not in (None, self.class_name):
             # How another task was trained says nothing of this one.
             saved = {}
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
@@ -108,7 +108,7 @@ class CheckpointedModel:
             {
                 "model_name": None if model_name is None else str(model_name),
                 "model_type": self.config.model_type,
-                "model_class": type(self).__name__,
+                "model_class": self.class_name,
                 "tokenizer_name": tokenizer_name or self.args.tokenizer_name,
                 "tokenizer_type": tokenizer_type or self.args.tokenizer_type,
                 "onnx": onnx.runs_as_onnx(self.args.onnx, self._source, onnx_execution_provider),
@@ -126,6 +126,11 @@ class CheckpointedModel:
         self.is_sweeping = sweep_config is not None
         self.run_record: RunRecord | None = None if self._source is None else read_run(self._source)
         self._model: Any = None
+
+    @property
+    def class_name(self) -> str:
+        """What users, messages and saved folders call the class."""
+        return type(self).__name__
 
     @property
     def wandb_run_id(self) -> str | None:
@@ -228,7 +233,7 @@ class CheckpointedModel:
     def source(self) -> str:
         """Return the folder or hub name that the model comes from."""
         if self._source is None:
-            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
+            raise ArgumentError(f'{self.class_name} needs a model name, such as "starter" or a folder.')
         return self._source
 
     def tokenizer_source(self) -> str:
@@ -353,8 +358,8 @@ class CheckpointedModel:
 
     def _check_writer(self, writer: str | None) -> None:
         welcome = self.opens_any or writer in _ENCODER_ONLY
-        if writer not in (None, type(self).__name__) and not welcome:
+        if writer not in (None, self.class_name) and not welcome:
             raise CheckpointError(
-                f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "
+                f"'{self._source}' was written by {writer}, and this is {self.class_name}. "
                 f"Open it with easytx.load('{self._source}')."
             )
