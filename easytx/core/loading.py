@@ -196,6 +196,7 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
     Raises:
         ModelNotFoundError: If there is no tokenizer of this name, or the hub cannot be reached.
         ArgumentError: If transformers has no such tokenizer class.
+        CheckpointError: If the checkpoint has several, as one that looks up passages does.
     """
     import transformers
 
@@ -205,7 +206,13 @@ def load_tokenizer(name: str, *, options: Mapping[str, Any], tokenizer_type: str
         if kind is None or not hasattr(kind, "from_pretrained"):
             raise ArgumentError(f"tokenizer_type is '{tokenizer_type}', but transformers has no such tokenizer class.")
     with quiet(), named_errors(name), without_recommendations():
-        return kind.from_pretrained(name, **options)
+        tokenizer = kind.from_pretrained(name, **options)
+    if not hasattr(tokenizer, "pad_token"):
+        raise CheckpointError(
+            f"'{name}' has a tokenizer for each of its parts. Open it with Seq2SeqModel and encoder_decoder_type="
+            "'rag-token' or 'rag-sequence'."
+        )
+    return tokenizer
 
 
 def lower_cased(tokenizer: Any) -> Any:
