@@ -92,7 +92,7 @@ class Lookup:
     @property
     def number(self) -> int:
         """How many passages are found for a question."""
-        return min(self._config.n_docs, len(self.knowledge.passages))
+        return min(int(self._config.n_docs), len(self.knowledge.passages))
 
     @property
     def pad_id(self) -> int:

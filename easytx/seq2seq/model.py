@@ -41,7 +41,7 @@ class Seq2SeqModel(GenerativeModel):
     columns: Columns = Columns(texts=(("input_text",),), labels=("target_text",))
     may_be_new: ClassVar[bool] = True
 
-    def __new__(cls, *given: Any, **kwargs: Any) -> Seq2SeqModel:
+    def __new__(cls, *given: Any, **kwargs: Any) -> Any:
         """Return a new object: where it is to look up passages, of the class that does."""
         is_rag = cls is Seq2SeqModel and asks_for_passages(given, kwargs)
         return object.__new__(rag_class() if is_rag else cls)

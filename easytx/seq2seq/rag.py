@@ -114,7 +114,7 @@ class RagSeq2SeqModel(Seq2SeqModel):
         encoder = self._given.question_encoder
         places = [(self.source(), folders[0]) if encoder is None else (loading.resolve_name(encoder), None)]
         places.append((self.source(), folders[1]))
-        both = []
+        both: list[Any] = []
         for (name, folder), added in zip(places, self._added, strict=True):
             config = networks.writer(self.config) if both else networks.reader(self.config)
             self.tokenizer_options = {"config": config, **({} if folder is None else {"subfolder": folder})}

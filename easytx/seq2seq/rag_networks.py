@@ -72,7 +72,7 @@ class _LooksUp:
             logits=self.marginal(outputs.logits, scores, decoder_input_ids), doc_scores=scores
         )
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _looked_up(self, vectors: torch.Tensor, input_ids: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         found, theirs = self.lookup.search(vectors.detach().float().cpu().numpy(), input_ids)
         contexts = padded(found.contexts, self.lookup.pad_id)
@@ -95,7 +95,8 @@ class RagTokenForGeneration(_LooksUp, transformers.RagTokenForGeneration):
 
     @override
     def marginal(self, logits: torch.Tensor, scores: torch.Tensor, told: Any) -> torch.Tensor:
-        probabilities: torch.Tensor = self.marginalize(logits.float(), scores, scores.shape[1])
+        marginalize: Any = self.marginalize
+        probabilities: torch.Tensor = marginalize(logits.float(), scores, scores.shape[1])
         return probabilities
 
     @torch.no_grad()
@@ -117,8 +118,9 @@ class RagTokenForGeneration(_LooksUp, transformers.RagTokenForGeneration):
             questions = torch.arange(len(doc_scores), device=doc_scores.device).repeat_interleave(copies)
             rows = (questions.unsqueeze(1) * number + torch.arange(number, device=questions.device)).flatten()
             input_ids, attention_mask, doc_scores = input_ids[rows], attention_mask[rows], doc_scores[questions]
+        write: Any = super().generate
         # It does not read max_new_tokens; the id that starts the decoder counts.
-        ids: torch.Tensor = super().generate(
+        ids: torch.Tensor = write(
             context_input_ids=input_ids,
             context_attention_mask=attention_mask,
             doc_scores=doc_scores,
@@ -187,10 +189,11 @@ class RagSequenceForGeneration(_LooksUp, transformers.RagSequenceForGeneration):
         The latter is as in transformers.
         """
         config: Any = self.generation_config
+        generator: Any = self.config.generator
         ending = [] if config.eos_token_id is None else config.eos_token_id
         ends = torch.isin(ids, torch.as_tensor(ending, dtype=ids.dtype, device=ids.device))
         labels = ids.masked_fill(ends.cumsum(dim=1) - ends.long() > 0, IGNORED)
-        first = self.config.generator.bos_token_id
+        first = generator.bos_token_id
         if first is not None and bool((ids[:, 0] == first).all()):
             labels[:, 0] = IGNORED
         return labels
