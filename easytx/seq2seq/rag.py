@@ -74,12 +74,6 @@ class RagSeq2SeqModel(Seq2SeqModel):
         self._given = rag_parts.Given(index_name, knowledge_dataset, index_path, *encoders)
         self._given.check()
         super().__init__(*given, **kwargs)
-        if self._decoder_source is not None or self._given_tokenizer is not None:
-            what = "tokenizer" if self._decoder_source is None else "decoder_name"
-            raise ArgumentError(
-                f"{self.class_name} does not take {what} for a model that looks up passages. Name the generator as "
-                "encoder_decoder_name, and what encodes questions as rag_question_encoder_model_name."
-            )
         self._lookup: Lookup | None = None
         passages.check_options(self.args, self.config.retrieval_vector_size)
         self._take_passages()
@@ -101,6 +95,12 @@ class RagSeq2SeqModel(Seq2SeqModel):
 
     @override
     def load_config(self, model_type: str | None) -> Any:
+        if self._decoder_source is not None or self._given_tokenizer is not None:
+            what = "tokenizer" if self._decoder_source is None else "decoder_name"
+            raise ArgumentError(
+                f"{self.class_name} does not take {what} for a model that looks up passages. Name the generator as "
+                "encoder_decoder_name, and what encodes questions as rag_question_encoder_model_name."
+            )
         encoder = self._given.question_encoder
         config, self._is_whole = rag_parts.load_config(
             self.source(), encoder, options=self._options, changes=self.args.config
