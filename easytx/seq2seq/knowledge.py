@@ -94,8 +94,9 @@ class Knowledge:
 
     def texts(self, places: np.ndarray) -> list[dict[str, list[str]]]:
         """Return, for each query, title and text of the passages at these places, of shape (queries, found)."""
-        both = self.passages.select_columns(["title", "text"])
-        return [both[row.tolist()] for row in places]
+        unique, where = np.unique(places, return_inverse=True)
+        read = self.passages.select_columns(["title", "text"])[unique.tolist()]
+        return [{name: [read[name][i] for i in row] for name in read} for row in where.reshape(places.shape).tolist()]
 
     def write(self, folder: Path) -> None:
         """Write passages and index into a folder, unless they are there."""

@@ -16,6 +16,9 @@ from easytx.data.padding import pad_right
 from easytx.data.tables import as_dataset
 from easytx.seq2seq.knowledge import Knowledge
 
+# Questions that are searched for at once, so that the vectors of all their passages are never in memory together.
+_AT_ONCE = 1024
+
 # Columns of a dataset of contexts.
 CONTEXTS = ("input_ids", "sizes", "doc_scores")
 
@@ -98,6 +101,16 @@ class Lookup:
     def pad_id(self) -> int:
         """What contexts are padded with."""
         return int(self._tokenizers[1].pad_token_id)
+
+    def found(self, vectors: np.ndarray, questions: Sequence[Any]) -> Found:
+        """Return what is found for questions, however many there are; see `search`."""
+        starts = range(0, len(vectors), _AT_ONCE)
+        parts = [self.search(vectors[i : i + _AT_ONCE], questions[i : i + _AT_ONCE])[0] for i in starts]
+        return Found(
+            [*chain.from_iterable(part.passages for part in parts)],
+            np.concatenate([part.scores for part in parts]),
+            [*chain.from_iterable(part.contexts for part in parts)],
+        )
 
     def search(self, vectors: np.ndarray, questions: Sequence[Any]) -> tuple[Found, np.ndarray]:
         """Return what is found for questions, and the vectors of the passages, of shape (questions, found, width).

@@ -70,7 +70,7 @@ class Seq2SeqModel(GenerativeModel):
             additional_special_tokens_encoder: Tokens of the inputs that are never split.
             additional_special_tokens_decoder: Tokens of the targets that are never split.
             tokenizer: A tokenizer object; with a type and no name, for a new model as `args.config` says.
-            **kwargs: As for `CheckpointedModel`.
+            **kwargs: As for `CheckpointedModel`; for "rag-token" and "rag-sequence" see `RagSeq2SeqModel`.
         """
         apart, whole = (encoder_type, encoder_name, decoder_name), (encoder_decoder_type, encoder_decoder_name)
         found = named(self.class_name, apart, whole, kwargs, is_new=tokenizer is not None)

@@ -277,4 +277,4 @@ class RagSeq2SeqModel(Seq2SeqModel):
         network = self.model
         ids = data.dataset.data.column("input_ids").to_pylist()
         rows = with_column(data.dataset.remove_columns("length"), "length", np.array([*map(len, ids)]))
-        return self.lookup.search(self._vectors(network.question_encoder, rows, self.tokenizer), ids)[0]
+        return self.lookup.found(self._vectors(network.question_encoder, rows, self.tokenizer), ids)
