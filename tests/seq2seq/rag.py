@@ -59,7 +59,7 @@ def parts_in(folder: Path) -> Parts:
 def put_together(part: Parts, kind: str = "rag-token", /, **given: Any) -> Any:
     """Return a model of three parts, with these further arguments of the constructor and of `args`."""
     options = {
-        "encoder_decoder_name": part("bart"),
+        "encoder_decoder_name": part("bart", 0),
         "knowledge_dataset": KNOWLEDGE,
         "dpr_ctx_encoder_model_name": part("passages", 2),
         "rag_question_encoder_model_name": part("questions"),
