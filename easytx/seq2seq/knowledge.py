@@ -96,7 +96,8 @@ class Knowledge:
         """Return, for each query, title and text of the passages at these places, of shape (queries, found)."""
         unique, where = np.unique(places, return_inverse=True)
         read = self.passages.select_columns(["title", "text"])[unique.tolist()]
-        return [{name: [read[name][i] for i in row] for name in read} for row in where.reshape(places.shape).tolist()]
+        rows: Any = where.reshape(places.shape).tolist()
+        return [{name: [read[name][i] for i in row] for name in read} for row in rows]
 
     def write(self, folder: Path) -> None:
         """Write passages and index into a folder, unless they are there."""
