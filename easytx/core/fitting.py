@@ -18,7 +18,7 @@ from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.quantising import after_training, before_training
 from easytx.core.results import TrainResult
-from easytx.core.running import wants_packing
+from easytx.core.running import collator_of, wants_packing
 from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
@@ -29,7 +29,7 @@ from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.dropout import quick_dropout
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.packing import packed
+from easytx.training.packing import packed, unpacked
 from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
@@ -191,7 +191,7 @@ class _Run:
             args=settings,
             train_dataset=self.train_data.dataset,
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
-            data_collator=self.model.collator(),
+            data_collator=collator_of(self.model),
             # The Trainer gives the model's configuration the special tokens of this one.
             processing_class=self.model.target_tokenizer,
             callbacks=[self.schedule, self.history, self.best, *self.reporters],
@@ -228,7 +228,8 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
         data = self._held_out()
-        result, answers = self.model.evaluated(data, self.metrics, show=show)
+        with unpacked(self.model.model):
+            result, answers = self.model.evaluated(data, self.metrics, show=show)
         state = self.trainer.state
         self.history.add(state.global_step, result)
         self.best.add(state.global_step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
