@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,6 +41,7 @@ class CheckpointedModel:
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
         layout: What the network reads of where on a page words stand.
+        gives_boxes: Whether rows may have boxes, for networks that read these.
         is_sweeping: Whether a sweep has chosen arguments.
         run_record: The tracker's run that it was trained in, here or before it was saved.
     """
@@ -51,6 +53,7 @@ class CheckpointedModel:
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False
     layout: Layout = Layout()
+    gives_boxes: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -91,8 +94,14 @@ class CheckpointedModel:
         if model_name is None and not self.may_be_new:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
+<<<<<<< HEAD
             raise ArgumentError(f'{self.class_name} needs a model name, such as "starter" or a folder.')
         options = loading.accepted_options(kwargs, self.class_name, names_of(self.args_class))
+=======
+            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
+        own = inspect.signature(type(self)).parameters
+        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class), own)
+>>>>>>> main
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
@@ -171,7 +180,9 @@ class CheckpointedModel:
     def load_config(self, model_type: str | None) -> Any:
         """Return the model's configuration, with the changes that `args.config` asks for."""
         source = self.source()
-        config = loading.load_config(source, options=self._options, changes=self.args.config)
+        config = loading.load_config(
+            source, options=self._options, changes=self.args.config, gives_boxes=self.gives_boxes
+        )
         loading.check_type(model_type, config, self._name)
         return config
 
@@ -183,10 +194,19 @@ class CheckpointedModel:
         )
 
     def tokenizer_from(self, name: str, config: Any) -> Any:
-        """Return the tokenizer of a folder or a hub name, for a model of this configuration."""
+        """Return the tokenizer of a folder or a hub name, for a model of this configuration.
+
+        Raises:
+            CheckpointError: If the checkpoint has several, as one that looks up passages does.
+        """
         args = self.args
         options = {**self._options, **self.tokenizer_options}
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
+        if not hasattr(tokenizer, "pad_token"):
+            raise CheckpointError(
+                f"'{name}' has a tokenizer for each of its parts. Open it with Seq2SeqModel and encoder_decoder_type="
+                "'rag-token' or 'rag-sequence'."
+            )
         if getattr(config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]

@@ -36,6 +36,7 @@ from easytx.training.tracking_record import read_run
 from easytx.training.trainer import EasyTrainer, copied_weights
 
 if TYPE_CHECKING:
+    from easytx.config.model_args import ModelArgs
     from easytx.core.base_model import BaseModel
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class _Run:
         self.model, self.args, self.train_data, self.held_out = model, args, train, held_out
         self.settings, self.metrics, self.reporters = settings, call.metrics, reporters
         self.output_dir = Path(str(settings.output_dir))
-        self.best_dir = best_model_dir(args.best_model_dir, self.output_dir)
+        self.best_dir = best_model_dir(args, self.output_dir)
         self.writes = settings.should_save
         self.history = History(self.output_dir if self.writes else None, verbose=args.evaluate_during_training_verbose)
         self.best = BestModel(
@@ -289,11 +290,9 @@ class _Run:
         }
 
 
-def best_model_dir(wanted: str, output_dir: Path) -> Path:
+def best_model_dir(args: ModelArgs, output_dir: Path) -> Path:
     """Return where the best model goes: under the folder of this training, unless the user has named a place."""
-    from easytx.config.model_args import ModelArgs
-
-    return output_dir / "best_model" if wanted == ModelArgs().best_model_dir else Path(wanted)
+    return Path(args.best_model_dir) if args.is_set("best_model_dir") else output_dir / "best_model"
 
 
 def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:

@@ -81,7 +81,7 @@ class RetrievalArgs(ModelArgs):
     # Searching
     retrieve_n_docs: int = arg(default=10, help="Passages that predict finds for a query.", low=1)
     embed_batch_size: int = arg(
-        default=128, help="Passages of full length per inference batch, where it is another than 128.", low=1
+        default=128, help="Passages or queries of an inference batch at most, where it is set.", low=1
     )
     retrieval_batch_size: int = arg(default=2048, help="Queries that are searched for at once.", low=1)
     faiss_index_type: str = arg(
