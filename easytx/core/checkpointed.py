@@ -94,14 +94,9 @@ class CheckpointedModel:
         if model_name is None and not self.may_be_new:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
-<<<<<<< HEAD
             raise ArgumentError(f'{self.class_name} needs a model name, such as "starter" or a folder.')
-        options = loading.accepted_options(kwargs, self.class_name, names_of(self.args_class))
-=======
-            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
-        own = inspect.signature(type(self)).parameters
-        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class), own)
->>>>>>> main
+        own = inspect.signature(type(self).__init__).parameters
+        options = loading.accepted_options(kwargs, self.class_name, names_of(self.args_class), own)
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
