@@ -15,7 +15,7 @@ from datasets import Dataset
 from easytx.config.model_args import ModelArgs
 from easytx.config.warn import warn_user
 from easytx.data.checks import counted, rows, texts_of
-from easytx.data.padding import pad_right
+from easytx.data.padding import padded
 from easytx.errors import DataError
 from easytx.retrieval.losses import GOLD, OTHER, OTHER_NEGATIVE, OWN_NEGATIVE, SAME, needs_negatives, needs_teacher
 
@@ -148,10 +148,10 @@ class PairCollator:
         queries = [feature["query_input_ids"] for feature in features]
         passages = [features[row]["passage_input_ids"][i] for row, i in places]
         return {
-            "query_input_ids": pad_right(queries, self.query_pad_id),
-            "query_attention_mask": pad_right([[1] * len(ids) for ids in queries], 0),
-            "passage_input_ids": pad_right(passages, self.passage_pad_id),
-            "passage_attention_mask": pad_right([[1] * len(ids) for ids in passages], 0),
+            "query_input_ids": padded(queries, self.query_pad_id),
+            "query_attention_mask": padded([[1] * len(ids) for ids in queries], 0),
+            "passage_input_ids": padded(passages, self.passage_pad_id),
+            "passage_attention_mask": padded([[1] * len(ids) for ids in passages], 0),
             "labels": _labels(features, places),
         }
 
