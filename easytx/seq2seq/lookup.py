@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 
-from easytx.data.padding import pad_right
+from easytx.data.padding import padded
 from easytx.data.tables import as_dataset
 from easytx.seq2seq.knowledge import Knowledge
 
@@ -66,13 +66,13 @@ class ContextPadding:
             ends = np.cumsum(row["sizes"]).tolist()
             contexts += [row["input_ids"][end - size : end] for end, size in zip(ends, row["sizes"], strict=True)]
         scores = torch.tensor([row["doc_scores"] for row in features], dtype=torch.float32)
-        return {**padded(contexts, self.pad_id), "doc_scores": scores}
+        return {**batched(contexts, self.pad_id), "doc_scores": scores}
 
 
-def padded(contexts: Sequence[Sequence[int]], pad_id: int) -> dict[str, torch.Tensor]:
+def batched(contexts: Sequence[Sequence[int]], pad_id: int) -> dict[str, torch.Tensor]:
     """Return ids of contexts, and a mask, of shape (contexts, tokens)."""
-    mask = pad_right([[1] * len(ids) for ids in contexts], 0)
-    return {"input_ids": pad_right(contexts, pad_id), "attention_mask": mask}
+    mask = padded([[1] * len(ids) for ids in contexts], 0)
+    return {"input_ids": padded(contexts, pad_id), "attention_mask": mask}
 
 
 class Lookup:

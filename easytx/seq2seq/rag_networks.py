@@ -13,7 +13,7 @@ from transformers.models.rag.modeling_rag import RetrievAugLMMarginOutput
 from typing_extensions import override
 
 from easytx.core import loading
-from easytx.seq2seq.lookup import Lookup, padded
+from easytx.seq2seq.lookup import Lookup, batched
 from easytx.training.generation import generating
 
 IGNORED = -100
@@ -75,7 +75,7 @@ class _LooksUp:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _looked_up(self, vectors: torch.Tensor, input_ids: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         found, theirs = self.lookup.search(vectors.detach().float().cpu().numpy(), input_ids)
-        contexts = padded(found.contexts, self.lookup.pad_id)
+        contexts = batched(found.contexts, self.lookup.pad_id)
         on_device = {name: value.to(vectors.device) for name, value in contexts.items()}
         return on_device, torch.from_numpy(theirs).to(vectors.device)
 
