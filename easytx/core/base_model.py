@@ -284,7 +284,7 @@ class BaseModel(CheckpointedModel):
         with tables.large_data_in(None if split == "predict" else self.args.cache_dir):
             if self.args.no_cache or split == "predict" or not reads:
                 return make()
-            name = cache.fingerprint(self.tokenizer, self.args.max_seq_length, type(self).__name__, *made_from)
+            name = cache.fingerprint(self.tokenizer, self.args.max_seq_length, self.class_name, *made_from)
             return cache.kept(self.args.cache_dir, f"{split}-{name}", make)
 
     def _call(self, method: str, kwargs: Mapping[str, Any], **given: Any) -> Call:
@@ -293,4 +293,4 @@ class BaseModel(CheckpointedModel):
 
     def _check_trains(self) -> None:
         if self.only_predicts:
-            raise UnsupportedError(f"{type(self).__name__} only predicts. {self.only_predicts}")
+            raise UnsupportedError(f"{self.class_name} only predicts. {self.only_predicts}")

@@ -94,14 +94,14 @@ class CheckpointedModel:
         if model_name is None and not self.may_be_new:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
-            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
-        own = inspect.signature(type(self)).parameters
-        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class), own)
+            raise ArgumentError(f'{self.class_name} needs a model name, such as "starter" or a folder.')
+        own = inspect.signature(type(self).__init__).parameters
+        options = loading.accepted_options(kwargs, self.class_name, names_of(self.args_class), own)
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
-        if saved.get("model_class") not in (None, type(self).__name__):
+        if saved.get("model_class") not in (None, self.class_name):
             # How another task was trained says nothing of this one.
             saved = {}
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
@@ -113,7 +113,7 @@ class CheckpointedModel:
             {
                 "model_name": None if model_name is None else str(model_name),
                 "model_type": self.config.model_type,
-                "model_class": type(self).__name__,
+                "model_class": self.class_name,
                 "tokenizer_name": tokenizer_name or self.args.tokenizer_name,
                 "tokenizer_type": tokenizer_type or self.args.tokenizer_type,
                 "onnx": onnx.runs_as_onnx(self.args.onnx, self._source, onnx_execution_provider),
@@ -131,6 +131,11 @@ class CheckpointedModel:
         self.is_sweeping = sweep_config is not None
         self.run_record: RunRecord | None = None if self._source is None else read_run(self._source)
         self._model: Any = None
+
+    @property
+    def class_name(self) -> str:
+        """What users, messages and saved folders call the class."""
+        return type(self).__name__
 
     @property
     def wandb_run_id(self) -> str | None:
@@ -184,10 +189,19 @@ class CheckpointedModel:
         )
 
     def tokenizer_from(self, name: str, config: Any) -> Any:
-        """Return the tokenizer of a folder or a hub name, for a model of this configuration."""
+        """Return the tokenizer of a folder or a hub name, for a model of this configuration.
+
+        Raises:
+            CheckpointError: If the checkpoint has several, as one that looks up passages does.
+        """
         args = self.args
         options = {**self._options, **self.tokenizer_options}
         tokenizer = loading.load_tokenizer(name, options=options, tokenizer_type=args.tokenizer_type)
+        if not hasattr(tokenizer, "pad_token"):
+            raise CheckpointError(
+                f"'{name}' has a tokenizer for each of its parts. Open it with Seq2SeqModel and encoder_decoder_type="
+                "'rag-token' or 'rag-sequence'."
+            )
         if getattr(config, "type_vocab_size", 0) > 1 and "token_type_ids" not in tokenizer.model_input_names:
             # ALBERT tells the two texts of a pair apart, but its tokenizer does not say so unasked.
             tokenizer.model_input_names = [*tokenizer.model_input_names, "token_type_ids"]
@@ -235,7 +249,7 @@ class CheckpointedModel:
     def source(self) -> str:
         """Return the folder or hub name that the model comes from."""
         if self._source is None:
-            raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
+            raise ArgumentError(f'{self.class_name} needs a model name, such as "starter" or a folder.')
         return self._source
 
     def tokenizer_source(self) -> str:
@@ -360,8 +374,8 @@ class CheckpointedModel:
 
     def _check_writer(self, writer: str | None) -> None:
         welcome = self.opens_any or writer in _ENCODER_ONLY
-        if writer not in (None, type(self).__name__) and not welcome:
+        if writer not in (None, self.class_name) and not welcome:
             raise CheckpointError(
-                f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "
+                f"'{self._source}' was written by {writer}, and this is {self.class_name}. "
                 f"Open it with easytx.load('{self._source}')."
             )

@@ -108,7 +108,9 @@ class GenerativeModel(BaseModel):
     def _check_length(self) -> None:
         """Raise if a model that reads texts apart has no places for the ones to write."""
         args, config = self.args, self.config
-        limit = loading.positions(getattr(config, "decoder", config), written=True)
+        # What writes is called the decoder, or in models that look up passages the generator.
+        part = getattr(config, "decoder", None) or getattr(config, "generator", None) or config
+        limit = loading.positions(part, written=True)
         if config.is_encoder_decoder and limit is not None:
             what = "max_new_tokens" if args["max_new_tokens"] else "max_length"
             check_written(what, args[what], limit, str(args.model_name))

@@ -318,8 +318,8 @@ def check_type(model_type: str | None, config: Any, name: str) -> None:
 
 def overflows_in_fp16(config: Any) -> bool:
     """Tell whether a model's values do not fit into fp16, as those of T5 do not."""
-    parts = (config, getattr(config, "encoder", None), getattr(config, "decoder", None))
-    return any(getattr(part, "model_type", None) in _TOO_LARGE_FOR_FP16 for part in parts)
+    parts = (getattr(config, name, None) for name in ("encoder", "decoder", "generator"))
+    return any(getattr(part, "model_type", None) in _TOO_LARGE_FOR_FP16 for part in (config, *parts))
 
 
 def max_tokens(config: Any, tokenizer: Any) -> int | None:

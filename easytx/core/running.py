@@ -133,7 +133,13 @@ def run_network(
 
 
 def write_texts(
-    model: BaseModel, prompts: Dataset, options: Mapping[str, Any], *, show: bool, **extras: Any
+    model: BaseModel,
+    prompts: Dataset,
+    options: Mapping[str, Any],
+    *,
+    show: bool,
+    collator: Collator | None = None,
+    **extras: Any,
 ) -> list[list[np.ndarray]]:
     """Return the ids of the texts that the model writes for each prompt.
 
@@ -142,7 +148,8 @@ def write_texts(
         prompts: Rows whose `input_ids` are read by an encoder, or continued.
         options: Fields of the GenerationConfig that are not as the model's own says.
         show: Whether there is a bar, for more than a few rows.
-        **extras: For the network's `generate`.
+        collator: Pads prompts to a batch; None pads on the right for an encoder, on the left for a decoder.
+        **extras: As for `generation.generate`, and for the network's.
     """
     from easytx.training.generation import generate, prompt_collator
 
@@ -151,7 +158,7 @@ def write_texts(
         return generate(
             dynamically_quantised(model.model) if in_int8 else model.model,
             prompts,
-            prompt_collator(model.tokenizer, left=not model.config.is_encoder_decoder),
+            collator or prompt_collator(model.tokenizer, left=not model.config.is_encoder_decoder),
             options=options,
             device=model.device,
             dtype=None if in_int8 else model.precision(),

@@ -46,7 +46,7 @@ def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
     place.parent.mkdir(parents=True, exist_ok=True)
     dataset = make()
     partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place.parent))
-    with _without_bars():
+    with without_bars():
         dataset.save_to_disk(str(partial))
     if place.exists():
         shutil.rmtree(partial)
@@ -56,7 +56,7 @@ def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep the bar of datasets off the screen, and leave its setting as it is."""
     if are_progress_bars_disabled():
         yield

@@ -7,7 +7,7 @@ from typing import Any
 from easytx.config.fields import arg, arguments
 from easytx.config.model_args import ModelArgs
 
-_NO_RAG = "the class does not retrieve passages"
+_BEFORE = "passages are put before the text"
 
 # What a vocabulary of bytes begins with unless the user says otherwise.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -82,10 +82,12 @@ class LanguageModelingArgs(ModelArgs):
         default={}, help="With qlora: {'loftq_iter': 1} starts an adapter that makes up for what 4 bits lose."
     )
 
+    # Passages
+    rag: bool = arg(default=False, help="Read each text behind the passages that retrieval_model finds for it.")
+
     # Accepted so that existing scripts run
     dataset_class: Any = arg(
         default=None, help="A class of datasets.", no_effect="train_model takes a datasets.Dataset itself"
     )
-    rag: bool = arg(default=False, help="Retrieve passages; refused where True.")
-    rag_replace_method: str = arg(default="prepend", help="Where passages go.", no_effect=_NO_RAG)
+    rag_replace_method: str = arg(default="prepend", help="Where passages go.", no_effect=_BEFORE)
     use_autoencoder: bool = arg(default=False, help="An autoencoder of sentences; refused where True.")

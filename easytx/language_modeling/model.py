@@ -13,7 +13,7 @@ from easytx.config.model_args import ModelArgs
 from easytx.core.calls import read_call
 from easytx.core.results import Prediction
 from easytx.data.frames import as_texts
-from easytx.language_modeling import preparing, scratch, writing
+from easytx.language_modeling import passages, preparing, scratch, writing
 from easytx.language_modeling.args import LanguageModelingArgs
 from easytx.language_modeling.task import LanguageTask
 
@@ -53,17 +53,19 @@ class LanguageModelingModel(LanguageTask):
             train_files: A path or a list of paths, from which a new model learns its vocabulary.
             args: As there.
             use_cuda: As there.
-            retrieval_model: Refused: the class does not retrieve passages.
+            retrieval_model: What finds passages with `rag`: a `RetrievalModel`, the folder of one, or an object whose
+                `predict(queries, prediction_passages=..., passages_only=True)` returns texts for each query.
             adapter_name: A folder or hub name of a LoRA adapter for the model.
             cuda_device: As there.
             **kwargs: As there.
         """
-        preparing.refuse_retrieval(retrieval_model=retrieval_model)
         parts = (generator_name, discriminator_name)
         more: dict[str, Any] = {"args": args, "use_cuda": use_cuda, "cuda_device": cuda_device, **kwargs}
         more |= {"train_files": train_files, "adapter_name": adapter_name}
         super().__init__(model_type, model_name, parts=parts, **more)
-        preparing.refuse_retrieval(rag=self.args["rag"], use_autoencoder=self.args["use_autoencoder"])
+        preparing.refuse_autoencoder(self.args)
+        options = {"args": {"silent": self.args.silent}, "use_cuda": use_cuda, "cuda_device": cuda_device}
+        self.retrieval_model = passages.opened(retrieval_model, **options)
 
     @override
     def predict(
@@ -80,11 +82,13 @@ class LanguageModelingModel(LanguageTask):
     ) -> Prediction:
         """Go on with each text, and return `responses, token_ids`: the new texts alone, in order.
 
+        With `rag` a text is read behind the passages found for it, as "Context: ... text"; the result has `passages`.
+
         Args:
             to_predict: A text, a list of texts, a Series, a DataFrame with a column `text`, or a path of one.
             generation_args: How to write, as a `GenerationArgs` or a dict; lengths do not count the prompt.
-            rag_queries: Refused, as `knowledge_dataset` is: the class does not retrieve passages.
-            knowledge_dataset: See `rag_queries`.
+            rag_queries: With `rag`, what to search for, one query a text; None for the texts themselves.
+            knowledge_dataset: With `rag`, the passages to search; None for those of the retrieval model.
             user_role: What a chat calls the user.
             system_role: What a chat calls who says `system_prompt`.
             system_prompt: What each chat begins with.
@@ -94,12 +98,12 @@ class LanguageModelingModel(LanguageTask):
         Raises:
             ArgumentError: If the model fills in masked tokens.
         """
-        preparing.refuse_retrieval(rag_queries=rag_queries, knowledge_dataset=knowledge_dataset)
+        find = passages.finder(self, rag_queries, knowledge_dataset)
         options = writing.generation_args(generation_args)
         call = read_call("predict", kwargs, data=to_predict, columns=self.columns.all())
         frame = as_texts(call.data, self.columns, name="to_predict", args=self.args, renames=call.renames)
         chat = writing.Chat(apply_chat_template, user_role, system_role, system_prompt)
-        return writing.written(self, frame, options, chat, show=not self.args.silent)
+        return writing.written(self, frame, options, chat, find=find, show=not self.args.silent)
 
     def train_tokenizer(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from datasets import Dataset
 
+from easytx.config.model_args import ModelArgs
 from easytx.config.warn import warn_user
 from easytx.core.loading import max_tokens
 from easytx.data.checks import counted
@@ -48,6 +49,8 @@ def blocks_of(model: LanguageCheckpoint, texts: Sequence[str], split: str, name:
 
 def streamed(model: LanguageCheckpoint, rows: Any, *, name: str) -> TaskData:
     """Return documents that are read and cut while training."""
+    if model.args["rag"]:
+        raise ArgumentError("rag looks up passages before a training, and stream_hf_datasets reads rows while it runs.")
     how = cutting(model)
     texts = streamed_texts(rows, name=name, args=model.args)
 
@@ -61,7 +64,7 @@ def streamed(model: LanguageCheckpoint, rows: Any, *, name: str) -> TaskData:
 def cutting(model: LanguageCheckpoint) -> Cutting:
     """Return how the arguments want documents to be cut."""
     args, causal = model.args, model.objective.causal
-    refuse_retrieval(rag=args["rag"], use_autoencoder=args["use_autoencoder"])
+    refuse_autoencoder(args)
     size = block_size(model)
     given = 0 if causal else int(model.tokenizer.num_special_tokens_to_add())
     room = size - given
@@ -96,15 +99,11 @@ def block_size(model: LanguageCheckpoint) -> int:
     return wanted
 
 
-def refuse_retrieval(**given: Any) -> None:
-    """Raise for arguments that would have passages retrieved, or texts read by an autoencoder.
+def refuse_autoencoder(args: ModelArgs) -> None:
+    """Raise if texts are to be read by an autoencoder.
 
     Raises:
-        ArgumentError: Naming the first one.
+        ArgumentError: Saying so.
     """
-    for name, value in given.items():
-        if value is not None and value is not False:
-            raise ArgumentError(
-                f"LanguageModelingModel cannot use '{name}': it reads the texts as they are. Put what was retrieved "
-                "into the texts."
-            )
+    if args["use_autoencoder"]:
+        raise ArgumentError("LanguageModelingModel cannot use 'use_autoencoder': it reads the texts as they are.")

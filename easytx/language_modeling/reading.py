@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from easytx.config.model_args import ModelArgs
 
-COLUMNS = Columns(texts=(("text",),), labels=())
+COLUMNS = Columns(texts=(("text",),), labels=(), optional=("rag_query",))
 
 _TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}
 

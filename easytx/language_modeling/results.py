@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from easytx.core.calls import Metric, custom_scores
+from easytx.core.results import Prediction
 from easytx.data.prepared import TaskData
 
 
@@ -30,6 +31,23 @@ class TokenScores:
     truth: np.ndarray
     predicted: np.ndarray
     told: np.ndarray | None = None
+
+
+class PredictionWithPassages(Prediction):
+    """What `predict` returns with `rag`: `responses, token_ids`, and the passages that were found.
+
+    Attributes:
+        passages: Those of each text, best first; a column of `to_frame()` too.
+    """
+
+    passages: list[list[str]]
+
+    def __new__(cls, prediction: Prediction, passages: list[list[str]]) -> PredictionWithPassages:
+        """Keep a prediction, and the passages behind it."""
+        frame = prediction.frame.assign(passages=pd.Series(passages, index=prediction.frame.index, dtype=object))
+        self: Any = super().__new__(cls, prediction.predictions, prediction.raw_outputs, frame)
+        self.passages = passages
+        return self  # type: ignore[no-any-return]
 
 
 def token_scores(values: list[np.ndarray], row: np.ndarray) -> TokenScores:

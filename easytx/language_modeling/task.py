@@ -17,7 +17,7 @@ from easytx.data.frames import Columns
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column
 from easytx.errors import ArgumentError
-from easytx.language_modeling import preparing, reading, results
+from easytx.language_modeling import passages, preparing, reading, results
 from easytx.language_modeling.checkpoint import LanguageCheckpoint
 from easytx.language_modeling.results import TokenScores
 from easytx.training.inference import Outputs
@@ -64,7 +64,7 @@ class LanguageTask(LanguageCheckpoint):
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
-        dataset = preparing.blocks_of(self, frame["text"].tolist(), split, name)
+        dataset = preparing.blocks_of(self, passages.documents(self, frame, name=name), split, name)
         if split == "train":
             return dataset
         return self.objective.for_evaluation(self.tokenizer, dataset, self.args["mlm_probability"])

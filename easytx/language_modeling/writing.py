@@ -11,6 +11,8 @@ from easytx.core.prompting import chat_prompts, prompt_rows, text_prompts
 from easytx.core.results import Prediction
 from easytx.data.checks import texts_of
 from easytx.errors import ArgumentError
+from easytx.language_modeling.passages import Finder, with_passages
+from easytx.language_modeling.results import PredictionWithPassages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +47,13 @@ def generation_args(given: GenerationArgs | Mapping[str, Any] | None) -> Generat
 
 
 def written(
-    model: LanguageCheckpoint, frame: pd.DataFrame, args: GenerationArgs, chat: Chat, *, show: bool
+    model: LanguageCheckpoint,
+    frame: pd.DataFrame,
+    args: GenerationArgs,
+    chat: Chat,
+    *,
+    find: Finder | None,
+    show: bool,
 ) -> Prediction:
     """Return what the model goes on with for each text of a frame.
 
@@ -54,6 +62,7 @@ def written(
         frame: With a column `text`.
         args: How to write.
         chat: How texts become chats.
+        find: Finds the passages that go before the texts; None for none.
         show: Whether there is a bar, for more than a few texts.
 
     Raises:
@@ -70,6 +79,8 @@ def written(
         raise ArgumentError("system_prompt is for chats. Set apply_chat_template=True, or put it into the texts.")
     options = {**generation_kwargs(args), "pad_token_id": model.tokenizer.pad_token_id}
     texts = texts_of(frame, "text", name="to_predict")
+    passages = None if find is None else find(texts)
+    texts = texts if passages is None else with_passages(texts, passages)
     if chat.wanted:
         roles = {"user_role": chat.user_role, "system_role": chat.system_role, "system_prompt": chat.system_prompt}
         ids = chat_prompts(model.tokenizer, texts, **roles)
@@ -80,4 +91,5 @@ def written(
     found: list[Any] = [model.tokenizer.batch_decode(list(row), skip_special_tokens=True) for row in tokens]
     if args.num_return_sequences == 1:
         found = [texts_of_row[0] for texts_of_row in found]
-    return Prediction(found, tokens, frame.assign(prediction=found))
+    prediction = Prediction(found, tokens, frame.assign(prediction=found))
+    return prediction if passages is None else PredictionWithPassages(prediction, passages)

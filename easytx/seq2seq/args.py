@@ -8,7 +8,6 @@ from easytx.config.fields import arg, arguments
 from easytx.config.generation import GenerativeArgs
 
 _ONE_CALL = "texts are decoded in one batched call"
-_RETRIEVAL = "models that look up passages (RAG) are not offered"
 _MARIAN = "the tokenizer is saved with the model"
 
 
@@ -38,12 +37,21 @@ class Seq2SeqArgs(TextToTextArgs):
     src_lang: str = arg(default="en_XX", help="Language code of the inputs, where the tokenizer has such codes.")
     tgt_lang: str = arg(default="ro_RO", help="Language code of the texts to write, where there are such codes.")
     base_marian_model_name: str | None = arg(default=None, help="Where a tokenizer came from.", no_effect=_MARIAN)
-    faiss_d: int = arg(default=768, help="Width of an index.", no_effect=_RETRIEVAL)
-    faiss_m: int = arg(default=128, help="Links of an index.", no_effect=_RETRIEVAL)
-    faiss_index_type: str = arg(default="IndexFlatIP", help="Kind of an index.", no_effect=_RETRIEVAL)
-    include_title_in_corpus: bool = arg(default=True, help="Titles of passages.", no_effect=_RETRIEVAL)
-    rag_embed_batch_size: int = arg(default=16, help="Passages per batch.", no_effect=_RETRIEVAL)
-    save_knowledge_dataset: bool = arg(default=True, help="Saving passages.", no_effect=_RETRIEVAL)
-    save_knowledge_dataset_with_checkpoints: bool = arg(default=False, help="Saving them.", no_effect=_RETRIEVAL)
-    split_text_n: int = arg(default=100, help="Words of a passage.", no_effect=_RETRIEVAL)
-    split_text_character: str = arg(default=" ", help="What parts words.", no_effect=_RETRIEVAL)
+
+    # Models that look up passages
+    split_text_n: int = arg(default=100, help="Words of a passage, at most: longer texts are cut into several.", low=1)
+    split_text_character: str = arg(default=" ", help="What parts the words of such a text.")
+    include_title_in_corpus: bool = arg(default=True, help="Whether a passage is read with the title of its text.")
+    rag_embed_batch_size: int = arg(
+        default=16, help="Passages of full length that get their vectors at once, where it is another than 16.", low=1
+    )
+    faiss_index_type: str = arg(
+        default="IndexFlatIP",
+        help="IndexFlatIP searches exactly, IndexHNSWFlat along links; else what faiss.index_factory takes.",
+    )
+    faiss_m: int = arg(default=128, help="Links of a passage in an IndexHNSWFlat.", low=2)
+    faiss_d: int = arg(
+        default=768, help="Numbers of a vector, to be checked where it is another than 768; encoders say it.", low=1
+    )
+    save_knowledge_dataset: bool = arg(default=True, help="Save passages, vectors and index with the model.")
+    save_knowledge_dataset_with_checkpoints: bool = arg(default=False, help="Save them with checkpoints too.")

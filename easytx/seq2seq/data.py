@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,30 @@ from easytx.data.checks import warn_about_truncation
 from easytx.data.tables import lists_of
 from easytx.data.tokenise import column, encode, lengths_of, truncated_rows, with_column
 from easytx.seq2seq.networks import reader, writer
+from easytx.seq2seq.tokenizers import identity
+
+if TYPE_CHECKING:
+    from easytx.core.generative_model import GenerativeModel
+
+
+def features(
+    model: GenerativeModel, texts: Sequence[str], targets: Sequence[str] | None, split: str, name: str
+) -> Dataset:
+    """Return texts as `encode_texts` does, from the cache where that is wanted, and warn about cut ones.
+
+    Args:
+        model: Whose tokenizers and arguments count.
+        texts: One text a row.
+        targets: The text to write for each; None for none.
+        split: "train", "eval" or "predict".
+        name: What to call the rows in messages.
+    """
+    both = (model.tokenizer, model.target_tokenizer)
+    lengths = most_tokens(model.args, model.config, both)
+    made_from = (texts, targets or (), lengths, identity(both))
+    dataset = model.cached(lambda: encode_texts(both, texts, targets, lengths), split, *made_from)
+    warn_about_cut_texts(dataset, lengths, name=name)
+    return dataset
 
 
 def most_tokens(args: Any, config: Any, tokenizers: tuple[Any, Any]) -> tuple[int, int]:

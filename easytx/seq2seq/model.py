@@ -17,7 +17,7 @@ from easytx.data.frames import Columns
 from easytx.seq2seq import data as rules
 from easytx.seq2seq import networks, tokenizers
 from easytx.seq2seq.args import Seq2SeqArgs
-from easytx.seq2seq.names import named
+from easytx.seq2seq.names import asks_for_passages, named, rag_class
 from easytx.training.generation import token_loss
 from easytx.training.losses import LossFunction, build_loss
 
@@ -40,6 +40,11 @@ class Seq2SeqModel(GenerativeModel):
     auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"
     columns: Columns = Columns(texts=(("input_text",),), labels=("target_text",))
     may_be_new: ClassVar[bool] = True
+
+    def __new__(cls, *given: Any, **kwargs: Any) -> Any:
+        """Return a new object: where it is to look up passages, of the class that does."""
+        is_rag = cls is Seq2SeqModel and asks_for_passages(given, kwargs)
+        return object.__new__(rag_class() if is_rag else cls)
 
     def __init__(
         self,
@@ -65,10 +70,10 @@ class Seq2SeqModel(GenerativeModel):
             additional_special_tokens_encoder: Tokens of the inputs that are never split.
             additional_special_tokens_decoder: Tokens of the targets that are never split.
             tokenizer: A tokenizer object; with a type and no name, for a new model as `args.config` says.
-            **kwargs: As for `CheckpointedModel`.
+            **kwargs: As for `CheckpointedModel`; for "rag-token" and "rag-sequence" see `RagSeq2SeqModel`.
         """
         apart, whole = (encoder_type, encoder_name, decoder_name), (encoder_decoder_type, encoder_decoder_name)
-        found = named(type(self).__name__, apart, whole, kwargs, is_new=tokenizer is not None)
+        found = named(self.class_name, apart, whole, kwargs, is_new=tokenizer is not None)
         self._decoder_source = found[2]
         self._given_tokenizer = tokenizers.copied(tokenizer)
         self._added = (additional_special_tokens_encoder, additional_special_tokens_decoder)
@@ -83,8 +88,8 @@ class Seq2SeqModel(GenerativeModel):
     def load_config(self, model_type: str | None) -> Any:
         if self._source is None:
             return networks.new_config(str(model_type), self._given_tokenizer, self.args.config)
-        names = (self._source, self._decoder_source)
-        config = networks.load_config(names, options=self._options, changes=self.args.config)
+        names, changes = (self._source, self._decoder_source), self.args.config
+        config = networks.load_config(names, options=self._options, changes=changes)
         loading.check_type(model_type, networks.reader(config), self._name)
         return config
 
@@ -126,12 +131,7 @@ class Seq2SeqModel(GenerativeModel):
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
         texts = self.inputs(frame, name)
         targets = None if split == "predict" else texts_of(frame, self.target_column, name=name)
-        both = (self.tokenizer, self.target_tokenizer)
-        lengths = rules.most_tokens(self.args, self.config, both)
-        made_from = (texts, targets or (), lengths, tokenizers.identity(both))
-        dataset = self.cached(lambda: rules.encode_texts(both, texts, targets, lengths), split, *made_from)
-        rules.warn_about_cut_texts(dataset, lengths, name=name)
-        return dataset
+        return rules.features(self, texts, targets, split, name)
 
     @override
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
@@ -145,5 +145,4 @@ class Seq2SeqModel(GenerativeModel):
 
     @override
     def generation_options(self, *, labelled: bool) -> dict[str, Any]:
-        options = super().generation_options(labelled=labelled)
-        return {**options, **tokenizers.language_start(self.target_tokenizer)}
+        return super().generation_options(labelled=labelled) | tokenizers.language_start(self.target_tokenizer)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import json
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from easytx.core.loading import resolve_name
 from easytx.errors import ArgumentError
 
+# Types of models that look up passages.
+RAG_TYPES = ("rag-token", "rag-sequence")
+
+_RAG = "rag"
+_ORDER = ("encoder_type", "encoder_name", "decoder_name", "encoder_decoder_type", "encoder_decoder_name")
 _RETRIEVAL = (
     "index_name",
     "knowledge_dataset",
@@ -18,6 +24,33 @@ _RETRIEVAL = (
 )
 
 Name = str | Path | None
+
+
+def asks_for_passages(given: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+    """Tell whether the arguments of `Seq2SeqModel` mean a model that looks up passages.
+
+    Args:
+        given: By position.
+        named: By name.
+    """
+    arguments = {**dict(zip(_ORDER, given, strict=False)), **named}
+    values = [arguments.get(name) for name in _ORDER]
+    # One name alone may be given as a type.
+    return any(value in RAG_TYPES or _is_rag_folder(value) for value in values)
+
+
+def rag_class() -> Any:
+    """Return the class of models that look up passages; it is a child of the one that asks for it."""
+    from easytx.seq2seq.rag import RagSeq2SeqModel
+
+    return RagSeq2SeqModel
+
+
+def _is_rag_folder(name: Any) -> bool:
+    path = Path(name) / "config.json" if isinstance(name, (str, Path)) else None
+    if path is None or not path.is_file():
+        return False
+    return bool(json.loads(path.read_text("utf-8")).get("model_type") == _RAG)
 
 
 def named(
@@ -39,14 +72,16 @@ def named(
         is_new: Whether there is a tokenizer for a model from scratch.
 
     Raises:
-        ArgumentError: If they contradict each other, or ask for retrieval.
+        ArgumentError: If they contradict each other, or name passages for a model that looks up none.
     """
     encoder_type, encoder, decoder = separate
     kind, name = whole
     asked = [option for option in _RETRIEVAL if kwargs.pop(option, None) is not None]
-    if asked or "rag-token" in (encoder_type, kind) or "rag-sequence" in (encoder_type, kind):
-        what = f"'{asked[0]}'" if asked else "the types rag-token and rag-sequence"
-        raise ArgumentError(f"{class_name} cannot use {what}: models that look up passages (RAG) are not offered.")
+    if asked:
+        raise ArgumentError(
+            f"{class_name} uses '{asked[0]}' in models that look up passages only. Set encoder_decoder_type to "
+            f"{' or '.join(map(repr, RAG_TYPES))}."
+        )
     _move_config(class_name, kwargs)
     if name is not None and (encoder is not None or decoder is not None):
         raise ArgumentError(

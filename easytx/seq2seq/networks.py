@@ -12,6 +12,8 @@ from easytx.errors import CheckpointError
 from easytx.training.generation import shifted_right
 
 _PAIR = "encoder-decoder"
+# What reads and what writes, in configurations of several models.
+_PARTS = {_PAIR: ("encoder", "decoder"), "rag": ("question_encoder", "generator")}
 _IDS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -22,12 +24,12 @@ def is_pair(config: Any) -> bool:
 
 def reader(config: Any) -> Any:
     """Return the configuration of what reads."""
-    return config.encoder if is_pair(config) else config
+    return getattr(config, _PARTS[config.model_type][0]) if config.model_type in _PARTS else config
 
 
 def writer(config: Any) -> Any:
     """Return the configuration of what writes."""
-    return config.decoder if is_pair(config) else config
+    return getattr(config, _PARTS[config.model_type][1]) if config.model_type in _PARTS else config
 
 
 def load_config(names: tuple[str, str | None], *, options: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
@@ -161,10 +163,9 @@ def new_config(model_type: str, tokenizer: Any, changes: Mapping[str, Any]) -> A
 
 def fit_vocabulary(network: Any, tokenizer: Any, target_tokenizer: Any) -> None:
     """Make room in a model's embeddings for tokens that were added to its tokenizers."""
-    parts = [(network, tokenizer)]
-    if is_pair(network.config):
-        parts = [(network.encoder, tokenizer), (network.decoder, target_tokenizer)]
-    for part, its in parts:
+    names = _PARTS.get(network.config.model_type)
+    parts = (network,) if names is None else (getattr(network, name) for name in names)
+    for part, its in zip(parts, (tokenizer, target_tokenizer), strict=False):
         if len(its) > part.get_input_embeddings().num_embeddings:
             part.resize_token_embeddings(len(its), mean_resizing=False)
 

@@ -18,6 +18,7 @@ from easytx.testing.checkpoints import (
     tiny_checkpoint,
     tiny_config,
 )
+from easytx.testing.dpr import DPR_ENCODERS, tiny_dpr_checkpoint
 from easytx.testing.tokenizers import CORPUS, tiny_tokenizer
 from easytx.testing.vision import VISION_ARCHITECTURES, tiny_vision_checkpoint
 
@@ -25,11 +26,13 @@ __all__ = [
     "ARCHITECTURES",
     "CORPUS",
     "DECODER_ARCHITECTURES",
+    "DPR_ENCODERS",
     "LAYOUT_ARCHITECTURES",
     "SEQ2SEQ_ARCHITECTURES",
     "VISION_ARCHITECTURES",
     "tiny_checkpoint",
     "tiny_config",
+    "tiny_dpr_checkpoint",
     "tiny_tokenizer",
     "tiny_vision_checkpoint",
 ]

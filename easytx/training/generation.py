@@ -91,7 +91,7 @@ def generate(
     with (
         torch.no_grad(),
         autocast(device, dtype),
-        _generating(network, config),
+        generating(network, config),
         _drawn_with(seed, device, apart=config.do_sample),
     ):
         for batch in progress(mine, len(mine)) if progress else mine:
@@ -191,8 +191,8 @@ def _new_tokens(sequences: torch.Tensor, config: Any, *, start: int) -> Tokens:
 
 
 @contextlib.contextmanager
-def _generating(network: Any, config: Any) -> Iterator[None]:
-    """Have a network generate in this way, and leave it as it was."""
+def generating(network: Any, config: Any) -> Iterator[None]:
+    """Have a network in evaluation mode and generate as a GenerationConfig says; it is left as it was."""
     own, was_training = network.generation_config, network.training
     # Given to `generate` instead, this one would be filled up from the network's own, with a word on what differs.
     network.generation_config = config

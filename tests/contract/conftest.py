@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from easytx.core.results import TrainResult
-from easytx.testing import tiny_checkpoint
+from easytx.seq2seq import Seq2SeqModel
+from easytx.testing import tiny_checkpoint, tiny_dpr_checkpoint
 
 SEED = 7
 
@@ -145,6 +146,7 @@ class Case:
         beside: Makes what the network reads besides so many texts.
         predicted: The fields of what `predict` returns.
         parts: The folders of a model folder that transformers opens, each a part of the network.
+        tokenizers: The folders with tokenizers, where these are not beside the networks.
     """
 
     name: str
@@ -164,6 +166,7 @@ class Case:
     beside: Callable[[int], dict[str, torch.Tensor]] = lambda _: {}
     predicted: tuple[str, ...] = ("predictions", "raw_outputs")
     parts: tuple[str, ...] = ("",)
+    tokenizers: tuple[str, ...] | None = None
 
     @property
     def train(self) -> pd.DataFrame:
@@ -353,6 +356,20 @@ CASES = [
         parameter="model.decoder.layernorm_embedding.bias",
         **_TEXT_TO_TEXT,
     ),
+    *(
+        Case(
+            name=kind,
+            package="easytx.seq2seq",
+            class_name="Seq2SeqModel",
+            frame=_rewritten,
+            architecture=kind,
+            parameter="rag.generator.model.decoder.layernorm_embedding.bias",
+            predicted=("outputs", "retrieved_docs", "doc_scores"),
+            tokenizers=("question_encoder_tokenizer", "generator_tokenizer"),
+            **_TEXT_TO_TEXT,
+        )
+        for kind in ("rag-token", "rag-sequence")
+    ),
     Case(
         name="t5",
         package="easytx.t5",
@@ -433,6 +450,22 @@ CASES = [
 ]
 
 
+def _rag_checkpoint(folder: Path, kind: str) -> Path:
+    """Write a model that looks up passages, with as many of these as it finds for a question and some more."""
+    encoders = {
+        "dpr_ctx_encoder_model_name": tiny_dpr_checkpoint(folder / "passages", "passages"),
+        "rag_question_encoder_model_name": tiny_dpr_checkpoint(folder / "questions", "questions"),
+    }
+    model = Seq2SeqModel(
+        encoder_decoder_type=kind,
+        encoder_decoder_name=tiny_checkpoint(folder / "bart", "bart"),
+        knowledge_dataset=_texts(6, 3),
+        args={"silent": True, "manual_seed": SEED, "fp16": False, "config": {"n_docs": 2, "max_combined_length": 64}},
+        **encoders,
+    )
+    return Path(model.save_model(folder))
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model that was trained with evaluation, and what came of it. Tests leave it as it is."""
@@ -467,6 +500,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
     @functools.cache
     def made(architecture: str) -> Path:
+        if architecture.startswith("rag-"):
+            return _rag_checkpoint(folder / architecture, architecture)
         return tiny_checkpoint(folder / architecture, architecture)
 
     return made

@@ -85,6 +85,8 @@ def test_a_saved_model_predicts_the_same_when_opened_again(trained: Trained, ope
 
 def test_transformers_opens_a_saved_model_with_the_same_logits(trained: Trained) -> None:
     model = trained.model
+    if trained.case.tokenizers is not None:
+        pytest.skip("its network needs passages besides; see tests/seq2seq/test_rag.py")
     for part in trained.case.parts:
         tokenizer = transformers.AutoTokenizer.from_pretrained(trained.folder / part)
         network = getattr(transformers, model.auto_class).from_pretrained(trained.folder / part)
@@ -112,8 +114,10 @@ def test_a_model_folder_holds_no_pickle(trained: Trained) -> None:
         assert {"config.json", "model_args.json", "README.md"} <= names
         for part in trained.case.parts:
             inside = {path.name for path in (folder / part).iterdir() if path.is_file()}
-            assert {"config.json", "model.safetensors", "tokenizer.json"} <= inside
+            assert {"config.json", "model.safetensors"} <= inside
             names |= inside
+        for part in trained.case.tokenizers or trained.case.parts:
+            assert (folder / part / "tokenizer.json").is_file()
         pickles = {name for name in names if Path(name).suffix in PICKLES}
         assert pickles == (RESUMABLE if folder in checkpoints else set())
 

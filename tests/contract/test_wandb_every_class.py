@@ -40,6 +40,8 @@ WITHOUT_PROBABILITY = {
     "conversation",
     "conversation_of_blenderbot",
     "conversation_with_choices",
+    "rag-sequence",
+    "rag-token",
     "regression",
     "seq2seq",
     "t5",

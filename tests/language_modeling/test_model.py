@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,15 +307,9 @@ def test_a_masked_model_writes_nothing(bert: str) -> None:
         model("bert", bert).predict("John")
 
 
-@pytest.mark.parametrize("name", ["rag_queries", "knowledge_dataset"])
-def test_retrieval_is_refused(name: str, gpt2: str) -> None:
-    with pytest.raises(ArgumentError, match=f"^LanguageModelingModel cannot use '{name}'"):
-        model("causal", gpt2).predict("John", **{name: ["x"]})
-    with pytest.raises(ArgumentError, match="cannot use 'retrieval_model'"):
-        model("causal", gpt2, given={"retrieval_model": object()})
-    with pytest.raises(ArgumentError, match="cannot use 'rag'"):
-        model("causal", gpt2, rag=True)
-    with pytest.raises(ArgumentError, match="cannot use 'use_autoencoder'"):
+def test_an_autoencoder_is_refused(gpt2: str) -> None:
+    message = "LanguageModelingModel cannot use 'use_autoencoder': it reads the texts as they are."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
         model("causal", gpt2, use_autoencoder=True)
 
 

@@ -46,13 +46,9 @@ def test_with_a_tokenizer_a_type_alone_means_a_new_model() -> None:
         ),
         ({}, "Seq2SeqModel needs a model name, such as a folder, or a tokenizer to start from."),
         (
-            {"encoder_decoder_type": "rag-token", "encoder_decoder_name": "b"},
-            "Seq2SeqModel cannot use the types rag-token and rag-sequence: models that look up passages (RAG) are "
-            "not offered.",
-        ),
-        (
             {"encoder_decoder_name": "b", "index_name": "hf"},
-            "Seq2SeqModel cannot use 'index_name': models that look up passages (RAG) are not offered.",
+            "Seq2SeqModel uses 'index_name' in models that look up passages only. Set encoder_decoder_type to "
+            "'rag-token' or 'rag-sequence'.",
         ),
         (
             {"encoder_decoder_name": "b", "config": "b.json"},
