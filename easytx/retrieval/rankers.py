@@ -18,7 +18,7 @@ from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.registry import model_class
 from easytx.errors import ArgumentError, MissingExtraError
-from easytx.retrieval.losses import GOLD, OWN_NEGATIVE
+from easytx.retrieval.losses import GOLD, OWN_NEGATIVE, scale_of
 from easytx.retrieval.passages import titles_and_texts
 from easytx.retrieval.results import Found
 
@@ -80,11 +80,11 @@ class BiEncoder(_Model):
     """Another RetrievalModel."""
 
     def scores(self, queries: Sequence[str], passages: Sequence[str], wanted: np.ndarray) -> np.ndarray:
-        """Return all similarities, as `Ranker` says."""
+        """Return all similarities, as its softmax has them and as `Ranker` says."""
         places = {text: place for place, text in enumerate(dict.fromkeys(passages))}
         with self.warned_once() as model:
             vectors = model.encode_passages(list(places))[[places[text] for text in passages]]
-            found: np.ndarray = model.encode_queries(list(queries)) @ vectors.T
+            found: np.ndarray = scale_of(model.args) * (model.encode_queries(list(queries)) @ vectors.T)
         return found
 
 

@@ -108,19 +108,17 @@ def test_a_teacher_scores_what_has_no_score(
     assert sum(asked) <= 16
 
 
-def test_a_pupil_comes_to_think_as_its_teacher(make: Make, rows: pd.DataFrame, tmp_path: Path) -> None:
-    teacher = RetrievalModel("bert", tiny_checkpoint(tmp_path / "other", seed=9), use_cuda=False, args=SETTINGS)
-    teacher.save_model(tmp_path / "teacher")
-
-    def shares(model: RetrievalModel) -> np.ndarray:
-        scores = torch.from_numpy(model.encode_queries(QUERIES) @ model.encode_passages(PASSAGES[:4]).T)
-        return torch.softmax(scores, dim=1).numpy()
-
-    args = {"reranking_kl_div_loss": True, "include_nll_loss": False, "teacher_type": "bi_encoder", "pooling": "mean"}
-    model = make(args={**args, "num_train_epochs": 40}, teacher_model_name=tmp_path / "teacher")
-    before = np.abs(shares(model) - shares(teacher)).mean()
-    model.train_model(rows)
-    assert np.abs(shares(model) - shares(teacher)).mean() < before / 10
+def test_a_pupil_believes_its_teacher(make: Make, rows: pd.DataFrame, tmp_path: Path) -> None:
+    # The teacher takes the passage of the next row for the right one.
+    others = rows.assign(gold_passage=[*PASSAGES[1:4], PASSAGES[0]])
+    args = {"num_train_epochs": 30, "pooling": "mean", "similarity_function": "cosine"}
+    teacher = make(args=args)
+    teacher.train_model(others, output_dir=tmp_path / "teacher")
+    assert teacher.eval_model(others).result["mrr_at_1"] == 1
+    args |= {"reranking_kl_div_loss": True, "include_nll_loss": False, "teacher_type": "bi_encoder"}
+    pupil = make(args=args, teacher_model_name=tmp_path / "teacher")
+    pupil.train_model(rows)
+    assert pupil.eval_model(others).result["mrr_at_1"] == 1
 
 
 def test_another_retriever_can_be_the_teacher(
@@ -238,9 +236,8 @@ def test_what_was_found_is_ranked_again(make: Make, cross_encoder: Path) -> None
     model = make(args=args, prediction_passages=frame, reranking_model_name=cross_encoder)
     found = model.predict(QUERIES, retrieve_n_docs=4)
     scores = _by_hand(cross_encoder, QUERIES, PASSAGES)
-    for row, texts in enumerate(
-        make(args=args, prediction_passages=frame).predict(QUERIES, retrieve_n_docs=4).passages
-    ):
+    vectors = model.encode_passages(PASSAGES)
+    for row, texts in enumerate(plain.passages):
         places = sorted(map(PASSAGES.index, texts), key=lambda place: -scores[row, place])
         assert found.passages[row] == [PASSAGES[place] for place in places]
         assert found.doc_ids[row].tolist() == [f"p{place}" for place in places]
