@@ -270,6 +270,19 @@ def test_batches_of_a_high_loss_have_more_steps(make: Make, rows: pd.DataFrame, 
     assert set(more.tolist()) == {1, 3}
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_what_is_trained_has_gradients(make: Make, rows: pd.DataFrame, tied: bool) -> None:
+    # Otherwise several processes would wait for those of the pooler, which vectors are not made of.
+    model = make(args={"tie_encoders": tied})
+
+    def look(_: Any, more: Any) -> list[str]:
+        return [name for name, p in more["model"].named_parameters() if p.requires_grad and p.grad is None]
+
+    watch = _Watch(look, "on_pre_optimizer_step")
+    model.train_model(rows, callbacks=[watch])
+    assert watch.seen == [[]]
+
+
 # What does not go together
 
 
