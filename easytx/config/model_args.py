@@ -114,14 +114,19 @@ class ModelArgs(ArgsObject):
     )
     packing: bool | None = arg(
         default=None,
-        help="Run the layers without padding, one row behind the other: None in prediction where CUDA can, True in "
-        "training too and with a warning where it cannot be, False never.",
+        help="Run the layers without padding, one row behind the other: None where it gains, which is in training on a "
+        "CPU and in prediction on CUDA; True always, with a warning where it cannot be; False never.",
     )
     thread_count: int | None = arg(default=None, help="Threads for torch on a CPU; None leaves torch's choice.", low=1)
     trainer_kwargs: dict[str, Any] = arg(default={}, help="Further fields of transformers.TrainingArguments.")
 
     # Evaluation while training, early stopping, best model
-    eval_batch_size: int = arg(default=8, help="Rows of full length per inference batch.", low=1, in_global_args=True)
+    eval_batch_size: int = arg(
+        default=8,
+        help="Rows of an inference batch at most, where it is set; else as many as the device does best.",
+        low=1,
+        in_global_args=True,
+    )
     evaluate_during_training: bool = arg(default=False, help="Evaluate on eval_df while training.", in_global_args=True)
     evaluate_during_training_steps: int = arg(
         default=2000,

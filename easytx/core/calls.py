@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -23,16 +23,16 @@ _IGNORED = {
     "verbose_logging": "logging.getLogger('easytx') says how much is logged",
 }
 
-# What scripts of old pass for rankings where nothing of the kind is meant.
-_RANKING = {
+# What scripts of old pass for rankings where nothing of the kind is meant; to `train_model` in this order.
+RANKING = {
     "qrels": None,
     "run_dict": None,
     "eval_name": None,
     "eval_set": "dev",
     "top_k": 10,
     "include_titles": False,
-    "reranking_eval": False,
 }
+_OF_RANKINGS = {**RANKING, "reranking_eval": False}
 
 Metric = Callable[[Any, Any], Any]
 
@@ -65,6 +65,7 @@ def read_call(
     data: Any = None,
     evaluation: Any = None,
     columns: tuple[str, ...],
+    arguments: Container[str] = (),
     options: tuple[str, ...] = (),
     output_dir: Any = None,
     remedy: str = "give it as the first argument",
@@ -77,6 +78,7 @@ def read_call(
         data: What was given as data.
         evaluation: What was given as evaluation data.
         columns: The names of our columns.
+        arguments: The names that belong into args.
         options: Keyword arguments of this method alone.
         output_dir: What was given as such.
         remedy: What to do where there is no data.
@@ -108,14 +110,17 @@ def read_call(
             if value is None:
                 continue
             warn_user(f"{method}({name}=...) has no effect: {_IGNORED[name]}.")
-        elif name in _RANKING:
-            if value != _RANKING[name]:
+        elif name in _OF_RANKINGS:
+            if value != _OF_RANKINGS[name]:
                 raise ArgumentError(
                     f"{method} cannot use '{name}': ClassificationModel and T5Model rank passages, with rerank, and "
                     "score rankings, with as_reranker=True in args."
                 )
         elif callable(value):
             call.metrics[name] = value
+        elif name in arguments:
+            hint = f"{method}(..., args={{'{name}': ...}})" if method == "train_model" else f"model.args.{name} = ..."
+            raise ArgumentError(f"{method} takes no '{name}': it belongs into args, as in {hint}.")
         else:
             known = [
                 *first,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,7 @@ from easytx.config.fields import names_of
 from easytx.config.global_args import resolve
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading, onnx, saving
+from easytx.core.layout import Layout
 from easytx.errors import ArgumentError, CheckpointError
 from easytx.training.precision import mixed_precision, resolve_device
 from easytx.training.quantise import check_int8_device
@@ -38,7 +40,8 @@ class CheckpointedModel:
         results: The scores of the last evaluation.
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
-        reads_boxes: Whether the network takes, for each token, where on a page it stands.
+        layout: What the network reads of where on a page words stand.
+        gives_boxes: Whether rows may have boxes, for networks that read these.
         is_sweeping: Whether a sweep has chosen arguments.
         run_record: The tracker's run that it was trained in, here or before it was saved.
     """
@@ -49,7 +52,8 @@ class CheckpointedModel:
     may_be_new: ClassVar[bool] = False
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False
-    reads_boxes: bool = False
+    layout: Layout = Layout()
+    gives_boxes: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -91,7 +95,8 @@ class CheckpointedModel:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
-        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class))
+        own = inspect.signature(type(self)).parameters
+        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class), own)
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
@@ -165,7 +170,9 @@ class CheckpointedModel:
     def load_config(self, model_type: str | None) -> Any:
         """Return the model's configuration, with the changes that `args.config` asks for."""
         source = self.source()
-        config = loading.load_config(source, options=self._options, changes=self.args.config)
+        config = loading.load_config(
+            source, options=self._options, changes=self.args.config, gives_boxes=self.gives_boxes
+        )
         loading.check_type(model_type, config, self._name)
         return config
 

@@ -18,7 +18,7 @@ from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.quantising import after_training, before_training
 from easytx.core.results import TrainResult
-from easytx.core.running import wants_packing
+from easytx.core.running import collator_of, wants_packing
 from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
@@ -29,13 +29,14 @@ from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.dropout import quick_dropout
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.packing import packed
+from easytx.training.packing import packed, unpacked
 from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
 from easytx.training.trainer import EasyTrainer, copied_weights
 
 if TYPE_CHECKING:
+    from easytx.config.model_args import ModelArgs
     from easytx.core.base_model import BaseModel
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class _Run:
         self.model, self.args, self.train_data, self.held_out = model, args, train, held_out
         self.settings, self.metrics, self.reporters = settings, call.metrics, reporters
         self.output_dir = Path(str(settings.output_dir))
-        self.best_dir = best_model_dir(args.best_model_dir, self.output_dir)
+        self.best_dir = best_model_dir(args, self.output_dir)
         self.writes = settings.should_save
         self.history = History(self.output_dir if self.writes else None, verbose=args.evaluate_during_training_verbose)
         self.best = BestModel(
@@ -186,8 +187,8 @@ class _Run:
     def _trainer(self, network: Any) -> EasyTrainer:
         args, settings, evaluates = self.args, self.settings, self.held_out is not None
         self.schedule = EpochSchedule(args, evaluates=evaluates, set_epoch=lambda epoch: trainer.set_epoch(epoch))
-        collator, loss = self.model.collator(), self.model.loss()
-        course = self.model.course(self.train_data, collator, loss)
+        collator, loss = collator_of(self.model), self.model.loss()
+        course = self.model.course(self.train_data, collator.pad, loss)
         trainer = EasyTrainer(
             model=network,
             args=settings,
@@ -231,7 +232,8 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
         data = self._held_out()
-        result, answers = self.model.evaluated(data, self.metrics, show=show)
+        with unpacked(self.model.model):
+            result, answers = self.model.evaluated(data, self.metrics, show=show)
         state = self.trainer.state
         self.history.add(state.global_step, result)
         self.best.add(state.global_step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)
@@ -291,11 +293,9 @@ class _Run:
         }
 
 
-def best_model_dir(wanted: str, output_dir: Path) -> Path:
+def best_model_dir(args: ModelArgs, output_dir: Path) -> Path:
     """Return where the best model goes: under the folder of this training, unless the user has named a place."""
-    from easytx.config.model_args import ModelArgs
-
-    return output_dir / "best_model" if wanted == ModelArgs().best_model_dir else Path(wanted)
+    return Path(args.best_model_dir) if args.is_set("best_model_dir") else output_dir / "best_model"
 
 
 def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:

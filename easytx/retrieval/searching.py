@@ -17,7 +17,6 @@ from easytx.core.running import run_network
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
 from easytx.retrieval import data as rules
-from easytx.retrieval.args import RetrievalArgs
 from easytx.retrieval.collection import read_collection
 from easytx.retrieval.index import PassageIndex, surprise
 from easytx.retrieval.losses import scale_of
@@ -293,8 +292,7 @@ class Searcher(TwoTowers):
         return np.stack(self._run(part, dataset, show=not self.args.silent).values)
 
     def _run(self, part: str, dataset: Dataset, *, show: bool) -> Outputs:
-        network = self.model
-        rows = self.args["embed_batch_size"]
+        network, args = self.model, self.args
         return run_network(
             self,
             getattr(network, part),
@@ -302,7 +300,7 @@ class Searcher(TwoTowers):
             collator=self.padding(part),
             reduce=network.vectors,
             show=show,
-            budget=None if rows == RetrievalArgs().embed_batch_size else rows * self.args.max_seq_length,
+            rows=args["embed_batch_size"] if args.is_set("embed_batch_size") else None,
         )
 
 

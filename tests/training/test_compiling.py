@@ -77,7 +77,7 @@ def test_a_compiled_training_is_the_plain_one(
 ) -> None:
     # Three whole batches and one row that is left over.
     train = rows(19)
-    plain = classifier(config=NO_DROPOUT, no_save=True)
+    plain = classifier(config=NO_DROPOUT, no_save=True, packing=False)
     compiled = classifier(config=NO_DROPOUT, torch_compile=True, output_dir=str(tmp_path / "out"))
     expected = plain.train_model(train).training_details
     assert graphs == []
@@ -109,6 +109,23 @@ def test_mixed_precision_and_evaluation_add_few_graphs(classifier: Callable[...,
         # One for training and one for evaluation; the second training needs no others.
         assert len(graphs) == 2
     assert "_original_forward" not in vars(compiled.model)
+
+
+@pytest.mark.real
+def test_a_network_that_takes_several_graphs_is_compiled_where_warnings_are_errors(graphs: list[Any]) -> None:
+    class Parted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            hidden = self.first(inputs)
+            torch._dynamo.graph_break()
+            return torch.as_tensor(self.second(hidden))
+
+    network, values = Parted(), torch.randn(3, 8)
+    torch.testing.assert_close(compiling.compiled(network)(inputs=values), network(values))
+    assert len(graphs) == 2
 
 
 @pytest.mark.real

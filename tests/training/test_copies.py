@@ -5,22 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import AutoModelForMaskedLM
 
 from easytx.training import copies
 from easytx.training.copies import cast_copy, forget_copies
 
-CPU = torch.device("cpu")
+from .conftest import CPU
+
 BF16 = torch.bfloat16
-
-
-@pytest.fixture
-def network(checkpoint: Path) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=3).eval()
 
 
 def _logits(network: Any) -> torch.Tensor:
@@ -62,6 +56,14 @@ def test_a_matrix_that_is_an_embedding_too_is_not_cast(checkpoint: Path) -> None
     assert copy.get_output_embeddings().weight is copy.get_input_embeddings().weight
     assert copy.get_input_embeddings().weight.dtype is torch.float32
     assert torch.equal(_logits(copy), _logits(network))
+
+
+def test_numbers_that_stand_for_weights_are_not_cast(network: Any) -> None:
+    packed = nn.Parameter(torch.ones(16, 1, dtype=torch.uint8), requires_grad=False)
+    network.classifier.weight = packed
+    copy = cast_copy(network, CPU, BF16)
+    assert copy.classifier.weight is packed
+    assert copy.classifier.bias.dtype is BF16
 
 
 def test_a_hooked_or_wrapped_network_runs_itself(network: Any) -> None:
