@@ -58,7 +58,7 @@ def is_main_process() -> bool:
     return not distributed or torch.distributed.get_rank() == 0
 
 
-def collator_of(model: BaseModel) -> Collator:
+def collator_of(model: BaseModel) -> TokenColumns:
     """Return what makes batches of a model's features, whatever they have for each token besides its id."""
     return TokenColumns(model.collator())
 

@@ -27,13 +27,18 @@ class DualEncoderConfig(PreTrainedConfig):
 
 
 class DualEncoder(PreTrainedModel):
-    """Encodes queries and passages; its logits are the similarities of each query with each passage."""
+    """Encodes queries and passages; its logits are the similarities of each query with each passage.
+
+    Attributes:
+        output_dropout: Probability of the dropout of vectors while training.
+    """
 
     config_class = DualEncoderConfig
     base_model_prefix = ""
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+    output_dropout: float = 0.0
 
     def __init__(self, config: DualEncoderConfig, query_encoder: Any, context_encoder: Any) -> None:
         """Take the encoders with their weights; of a tied network the second is the first."""
@@ -57,13 +62,17 @@ class DualEncoder(PreTrainedModel):
 
     def vectors(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the vectors of a batch of texts, float32 of shape (texts, width), from an encoder's output."""
-        states, mask = outputs.last_hidden_state, batch["attention_mask"]
+        return self._scaled(self._pooled(outputs.last_hidden_state, batch["attention_mask"]))
+
+    def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.config.pooling == "mean":
-            found = mean_of_tokens(states, mask)
-        else:
-            found = token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
-        return functional.normalize(found, dim=-1) if self.config.similarity == "cosine" else found
+            return mean_of_tokens(states, mask)
+        return token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
+
+    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(vectors, dim=-1) if self.config.similarity == "cosine" else vectors
 
     def _encoded(self, encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self.vectors(encoder(**batch), batch)
+        states = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = self._pooled(states, attention_mask)
+        return self._scaled(functional.dropout(pooled, self.output_dropout, self.training))
