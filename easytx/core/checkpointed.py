@@ -49,6 +49,8 @@ class CheckpointedModel:
     may_be_new: ClassVar[bool] = False
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False
+    # Classes whose folders are as good as own ones, arguments included.
+    kin: ClassVar[tuple[str, ...]] = ()
     reads_boxes: bool = False
 
     def __init__(
@@ -96,7 +98,7 @@ class CheckpointedModel:
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
-        if saved.get("model_class") not in (None, type(self).__name__):
+        if saved.get("model_class") not in (None, type(self).__name__, *self.kin):
             # How another task was trained says nothing of this one.
             saved = {}
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
@@ -352,7 +354,7 @@ class CheckpointedModel:
         return self.args.freeze
 
     def _check_writer(self, writer: str | None) -> None:
-        welcome = self.opens_any or writer in _ENCODER_ONLY
+        welcome = self.opens_any or writer in (*_ENCODER_ONLY, *self.kin)
         if writer not in (None, type(self).__name__) and not welcome:
             raise CheckpointError(
                 f"'{self._source}' was written by {writer}, and this is {type(self).__name__}. "

@@ -78,6 +78,15 @@ class RetrievalArgs(ModelArgs):
     )
     kl_div_lambda: float = arg(default=1.0, help="Weight of that loss.", low=0)
 
+    # Pre-training on passages alone
+    min_span_length: int = arg(
+        default=10, help="PretrainRetrievalModel: tokens of a passage that become a query, at least.", low=1
+    )
+    max_span_length: int = arg(default=25, help="PretrainRetrievalModel: the same, at most.", low=1)
+    span_kept: float = arg(
+        default=0.1, help="PretrainRetrievalModel: share of these queries that stay in their passage.", low=0, high=1
+    )
+
     # Searching
     retrieve_n_docs: int = arg(default=10, help="Passages that predict finds for a query.", low=1)
     embed_batch_size: int = arg(

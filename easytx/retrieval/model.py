@@ -58,6 +58,7 @@ class RetrievalModel(Searcher):
         "top_k_values",
     )
     batch_columns: ClassVar[tuple[str, ...]] = rules.TRAINING
+    kin: ClassVar[tuple[str, ...]] = ("PretrainRetrievalModel",)
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
