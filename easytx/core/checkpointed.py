@@ -253,7 +253,7 @@ class CheckpointedModel:
         """Return the dtype of mixed precision on this device, or None for float32 and for what ONNX Runtime runs."""
         if self.args.onnx:
             return None
-        safe = not loading.overflows_in_fp16(self.config)
+        safe = not loading.overflows_in_fp16(self.text_config)
         return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
     def save_model(

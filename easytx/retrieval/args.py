@@ -26,7 +26,8 @@ class RetrievalArgs(ModelArgs):
     tie_encoders: bool = arg(default=False, help="One encoder for queries and passages.")
     pooling: str = arg(
         default="auto",
-        help="Which vector a text gets; auto: as the checkpoint says, else that of its first token.",
+        help="Which vector a text gets; auto: as the checkpoint says, else that of its first token, of its last one in "
+        "a decoder, and their mean in an encoder-decoder.",
         choices=("auto", "cls", "last", "mean"),
     )
     mean_pooling: bool = arg(default=False, help="The same as pooling='mean'.")

@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from easytx.retrieval.encoders import reading_part
 from easytx.training.pooling import mean_of_tokens, token_at
 
 
@@ -49,8 +50,8 @@ class DualEncoder(PreTrainedModel):
         passage_attention_mask: torch.Tensor,
     ) -> SequenceClassifierOutput:
         """Return the similarities, of shape (queries, passages), as logits."""
-        queries = self._encoded(self.query_encoder, query_input_ids, query_attention_mask)
-        passages = self._encoded(self.context_encoder, passage_input_ids, passage_attention_mask)
+        queries = self._encoded("query_encoder", query_input_ids, query_attention_mask)
+        passages = self._encoded("context_encoder", passage_input_ids, passage_attention_mask)
         # In half precision a long product of two vectors would keep two digits.
         with torch.autocast(queries.device.type, enabled=False):
             return SequenceClassifierOutput(logits=queries @ passages.T)
@@ -64,6 +65,10 @@ class DualEncoder(PreTrainedModel):
             found = token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
         return functional.normalize(found, dim=-1) if self.config.similarity == "cosine" else found
 
-    def _encoded(self, encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def reader(self, part: str) -> Any:
+        """Return what reads the texts of a part, "query_encoder" or "context_encoder"."""
+        return reading_part(getattr(self, part))
+
+    def _encoded(self, part: str, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self.vectors(encoder(**batch), batch)
+        return self.vectors(self.reader(part)(**batch), batch)

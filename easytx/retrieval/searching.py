@@ -280,7 +280,7 @@ class Searcher(TwoTowers):
         rows = self.args["embed_batch_size"]
         return run_network(
             self,
-            getattr(network, part),
+            network.reader(part),
             dataset,
             collator=self.padding(part),
             reduce=network.vectors,

@@ -17,9 +17,10 @@ from easytx.data.cache import fingerprint
 from easytx.data.checks import warn_about_truncation
 from easytx.data.padding import RightPadding
 from easytx.data.tokenise import encode, truncated_rows
-from easytx.errors import ArgumentError, CheckpointError
+from easytx.errors import ArgumentError
 from easytx.retrieval.args import check_refused
 from easytx.retrieval.dpr import bert_config, bert_of_dpr
+from easytx.retrieval.encoders import check_encoder, usual_pooling, without_decoder
 from easytx.retrieval.network import DualEncoder, DualEncoderConfig
 from easytx.retrieval.sentence_folder import stated_pooling, write_sentence_files
 
@@ -97,6 +98,11 @@ class TwoTowers(BaseModel):
         return DualEncoderConfig(
             pooling=self._pooling(), similarity=args["similarity_function"], tied=args["tie_encoders"]
         )
+
+    @property
+    @override
+    def text_config(self) -> Any:
+        return self.towers[QUERY].config
 
     @override
     def load_tokenizer(self) -> Any:
@@ -179,8 +185,7 @@ class TwoTowers(BaseModel):
         if config.model_type == "dpr":
             dpr_class = (config.architectures or ["DPRContextEncoder" if part == CONTEXT else "DPRQuestionEncoder"])[0]
             config = bert_config(config, source)
-        if config.is_encoder_decoder:
-            raise CheckpointError(f"'{source}' is a {config.model_type} model; RetrievalModel needs an encoder alone.")
+        check_encoder(config, source)
         return Tower(source, config, dpr_class, self._tokenizers.get(part))
 
     def _pooling(self) -> str:
@@ -190,7 +195,8 @@ class TwoTowers(BaseModel):
         if args["pooling"] != "auto":
             return str(args["pooling"])
         tower = self.towers[QUERY]
-        return "cls" if tower.dpr_class else stated_pooling(tower.source, self._options) or "cls"
+        stated = None if tower.dpr_class else stated_pooling(tower.source, self._options)
+        return stated or usual_pooling(tower.config)
 
     def _is_own(self) -> bool:
         """Tell whether both encoders come from one folder that this class wrote."""
@@ -211,7 +217,7 @@ class TwoTowers(BaseModel):
             )
         if len(tower.tokenizer) > encoder.get_input_embeddings().num_embeddings:
             encoder.resize_token_embeddings(len(tower.tokenizer), mean_resizing=False)
-        return encoder
+        return without_decoder(encoder)
 
 
 def _sources(model_name: str | Path | None, names: Mapping[str, str | Path | None]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _model(checkpoint: Path, **args: Any) -> PretrainRetrievalModel:
-    return PretrainRetrievalModel("bert", checkpoint, use_cuda=False, args={**SETTINGS, **args})
+    return PretrainRetrievalModel(None, checkpoint, use_cuda=False, args={**SETTINGS, **args})
 
 
 def test_spans_have_the_lengths_asked_for_and_leave_half_of_a_passage() -> None:
