@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+from datasets import Dataset
 from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
@@ -94,6 +95,12 @@ class PretrainRetrievalModel(RetrievalModel):
         # What cannot be is said before weights are loaded.
         self.collator()
         return frame.assign(query_text=passages, gold_passage=passages)
+
+    @override
+    def tokenised(self, part: str, texts: list[list[str]], *, split: str, name: str, warns: bool = True) -> Dataset:
+        # While training the same texts are read as passages too, and what is cut of them is said there.
+        warns = warns and (part, split) != (QUERY, "train")
+        return super().tokenised(part, texts, split=split, name=name, warns=warns)
 
     @override
     def collator(self) -> ClozeCollator:

@@ -35,7 +35,7 @@ class RetrievalArgs(ModelArgs):
         default="dot_product", help="How near two vectors are.", choices=("dot_product", "cosine")
     )
     similarity_scale: float | None = arg(
-        default=None, help="What similarities are multiplied by in a softmax; None: 1, and 20 for cosine.", above=0
+        default=None, help="What similarities are multiplied by in a softmax; None: 1, and 20 for one cosine.", above=0
     )
     query_config: dict[str, Any] = arg(default={}, help="Fields to change in the query encoder's configuration.")
     context_config: dict[str, Any] = arg(default={}, help="Fields to change in the passage encoder's configuration.")
@@ -55,6 +55,23 @@ class RetrievalArgs(ModelArgs):
 
     relevance_level: int = arg(
         default=1, help="Least gain of a passage that counts as right, where passages are judged by more than 1.", low=1
+    )
+
+    # Several vectors of a text
+    multi_vector_query: bool = arg(
+        default=False, help="Compare the vectors of all tokens of query and passage (late interaction, as ColBERT)."
+    )
+    query_vector_count: int = arg(
+        default=50, help="With multi_vector_query: tokens of a query that are compared, its first ones.", low=1
+    )
+    multi_head_vectors: bool = arg(
+        default=False, help="Split a text's vector into as many as the encoder has attention heads."
+    )
+    multi_head_vector_strategy: str = arg(
+        default="maxsim",
+        help="How these compare; maxsim: each of the query with the nearest, added up; minmax: with the nearest and "
+        "the farthest; max: the nearest pair of all.",
+        choices=("max", "maxsim", "minmax"),
     )
 
     # Losses; those that are included are added up
@@ -112,8 +129,6 @@ class RetrievalArgs(ModelArgs):
     include_multi_negatives_loss: bool = _refused(False, "Loss over several negatives.")
     include_quartet_loss: bool = _refused(False, "Loss over two negatives.")
     larger_representations: bool = _refused(False, "Longer vectors.")
-    multi_head_vectors: bool = _refused(False, "Several vectors of a text.")
-    multi_vector_query: bool = _refused(False, "Several vectors of a query.")
     quartet_training_format: bool = _refused(False, "Rows with two negatives.")
     reranking_kl_div_loss: bool = _refused(False, "Distillation from a model that ranks again.")
     tas_clustering: bool = _refused(False, "Batches by topic.")
@@ -137,7 +152,6 @@ class RetrievalArgs(ModelArgs):
     moving_average_loss_count: int = arg(
         default=10, help="Losses in a mean.", no_effect="logging_steps says how many losses are averaged"
     )
-    multi_head_vector_strategy: str = arg(default="maxsim", help="How several vectors compare.", no_effect=_REFUSED)
     multi_negatives: bool = arg(default=False, help="Several negatives.", no_effect="n_hard_negatives says it")
     nll_lambda_min: float | None = arg(default=None, help="Last weight.", no_effect="nll_lambda stays as it is")
     nll_lambda_start_decay: Any = arg(default=None, help="First decay.", no_effect="nll_lambda stays as it is")
@@ -148,7 +162,6 @@ class RetrievalArgs(ModelArgs):
         default=["recip_rank", "recall_100", "ndcg_cut_10", "ndcg"], help="Metrics.", no_effect=_MEASURED
     )
     quartet_lambda: float = arg(default=1.0, help="Weight of a loss.", no_effect=_REFUSED)
-    query_vector_count: int = arg(default=50, help="Vectors of a query.", no_effect=_REFUSED)
     remove_duplicates_from_eval_passages: bool = arg(
         default=False, help="Each passage once.", no_effect="equal passages always count as one"
     )

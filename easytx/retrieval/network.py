@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,10 +20,19 @@ class DualEncoderConfig(PreTrainedConfig):
     model_type = "dual_encoder"
 
     def __init__(
-        self, pooling: str = "cls", similarity: str = "dot_product", tied: bool = False, **kwargs: Any
+        self,
+        pooling: str = "cls",
+        similarity: str = "dot_product",
+        tied: bool = False,
+        vectors: str = "one",
+        heads: int = 1,
+        query_vectors: int | None = None,
+        strategy: str = "maxsim",
+        **kwargs: Any,
     ) -> None:
-        """Take how a text gets its vector, how vectors compare, and whether the encoders are one."""
+        """Take how a text gets its vector, or several, how they compare, and whether the encoders are one."""
         self.pooling, self.similarity, self.tied = pooling, similarity, tied
+        self.vectors, self.heads, self.query_vectors, self.strategy = vectors, heads, query_vectors, strategy
         super().__init__(**kwargs)
 
 
@@ -54,16 +63,27 @@ class DualEncoder(PreTrainedModel):
         passages = self._encoded("context_encoder", passage_input_ids, passage_attention_mask)
         # In half precision a long product of two vectors would keep two digits.
         with torch.autocast(queries.device.type, enabled=False):
-            return SequenceClassifierOutput(logits=queries @ passages.T)
+            return SequenceClassifierOutput(logits=self.similarities(queries, passages))
 
-    def vectors(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the vectors of a batch of texts, float32 of shape (texts, width), from an encoder's output."""
+    def vectors(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vectors of a batch of a part's texts, float32 of shape (texts, width), from its output."""
+        found = self.pooled(outputs, batch)
+        return functional.normalize(found, dim=-1) if self.config.similarity == "cosine" else found
+
+    def kept(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor | Sequence[torch.Tensor]:
+        """Return what of these is compared later, per text and without padding."""
+        return self.vectors(part, outputs, batch)
+
+    def similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """Return how near each passage is to each query, of shape (queries, passages), from their vectors."""
+        return queries @ passages.T
+
+    def pooled(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return one vector for each text, as long as it comes."""
         states, mask = outputs.last_hidden_state, batch["attention_mask"]
         if self.config.pooling == "mean":
-            found = mean_of_tokens(states, mask)
-        else:
-            found = token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
-        return functional.normalize(found, dim=-1) if self.config.similarity == "cosine" else found
+            return mean_of_tokens(states, mask)
+        return token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
 
     def reader(self, part: str) -> Any:
         """Return what reads the texts of a part, "query_encoder" or "context_encoder"."""
@@ -71,4 +91,4 @@ class DualEncoder(PreTrainedModel):
 
     def _encoded(self, part: str, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self.vectors(self.reader(part)(**batch), batch)
+        return self.vectors(part, self.reader(part)(**batch), batch)

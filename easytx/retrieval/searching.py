@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from easytx.errors import ArgumentError, DataError
 from easytx.retrieval import data as rules
 from easytx.retrieval.args import RetrievalArgs
 from easytx.retrieval.collection import read_collection
-from easytx.retrieval.index import PassageIndex, surprise
+from easytx.retrieval.index import PassageIndex, stacked, surprise
 from easytx.retrieval.losses import scale_of
 from easytx.retrieval.passages import as_passages, read_passages, titles_and_texts, together, write_passages
 from easytx.retrieval.relevance import cuts_of, places_of, relevant_docs, right_of_queries, texts_beside
@@ -136,12 +137,12 @@ class Searcher(TwoTowers):
         return super().predict(to_predict, **searched, **kwargs)
 
     def encode_queries(self, queries: Any) -> np.ndarray:
-        """Return the vectors of queries, of shape (queries, width)."""
+        """Return the vectors of queries, of shape (queries, width); or of each an array, where it has several."""
         data = self.prepared(queries, name="queries", split="predict", renames={})
-        return np.stack(self.outputs(data, show=True).values)
+        return stacked(self.outputs(data, show=True).values)
 
     def encode_passages(self, passages: Any) -> np.ndarray:
-        """Return the vectors of passages, each once, of shape (passages, width)."""
+        """Return the vectors of passages, each once, of shape (passages, width); or of each an array, as of queries."""
         return self._embedded(as_passages(passages, name="passages", args=self.args))
 
     @override
@@ -228,7 +229,7 @@ class Searcher(TwoTowers):
         judged = relevant_docs(options.get("relevant_docs"), len(frame))
         passages = self._searched_for(frame, gold, judged, options, name=data.name)
         # What is cut of them was said when the rows were read.
-        index = PassageIndex(self._embedded(passages, warns=False), kind=args["faiss_index_type"], device=self.device)
+        index = self._indexed(self._embedded(passages, warns=False))
         cuts = cuts_of(options)
         number = max(*cuts, options.get("retrieve_n_docs") or args["retrieve_n_docs"])
         scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
@@ -236,9 +237,8 @@ class Searcher(TwoTowers):
         own = np.array([place[key] for key in _keys(gold)])
         shared = right_of_queries(frame["query_text"].tolist(), _keys(gold))
         right = places_of([{**theirs, **more} for theirs, more in zip(shared, judged, strict=True)], place)
-        lost = [
-            surprise(queries, index.vectors, which, scale_of(args), device=self.device) for which in (own, places[:, 0])
-        ]
+        how: Any = {"device": self.device, "strategy": index.strategy}
+        lost = [surprise(queries, index.vectors, which, scale_of(args), **how) for which in (own, places[:, 0])]
         truth = Truth(right, lost[0], np.exp(-lost[1]), level=args["relevance_level"], cuts=cuts)
         return Found(passages, index.vectors, places, scores, truth)
 
@@ -267,13 +267,16 @@ class Searcher(TwoTowers):
         args = self.args
         key = (_digest(passages), id(self.model), args["faiss_index_type"], args.max_seq_length, args["include_title"])
         if self._index is None or self._index[0] != key:
-            vectors = self._embedded(passages)
-            self._index = (key, PassageIndex(vectors, kind=args["faiss_index_type"], device=self.device))
+            self._index = (key, self._indexed(self._embedded(passages)))
         return self._index[1]
+
+    def _indexed(self, vectors: np.ndarray) -> PassageIndex:
+        kind = self.args["faiss_index_type"]
+        return PassageIndex(vectors, kind=kind, device=self.device, strategy=self.config.strategy)
 
     def _embedded(self, passages: pd.DataFrame, *, warns: bool = True) -> np.ndarray:
         dataset = self.tokenised_passages(passages, split="predict", name="passages", warns=warns)
-        return np.stack(self._run(CONTEXT, dataset, show=not self.args.silent).values)
+        return stacked(self._run(CONTEXT, dataset, show=not self.args.silent).values)
 
     def _run(self, part: str, dataset: Dataset, *, show: bool) -> Outputs:
         network = self.model
@@ -283,7 +286,7 @@ class Searcher(TwoTowers):
             network.reader(part),
             dataset,
             collator=self.padding(part),
-            reduce=network.vectors,
+            reduce=functools.partial(network.kept, part),
             show=show,
             budget=None if rows == RetrievalArgs().embed_batch_size else rows * self.args.max_seq_length,
         )

@@ -21,6 +21,7 @@ from easytx.errors import ArgumentError
 from easytx.retrieval.args import check_refused
 from easytx.retrieval.dpr import bert_config, bert_of_dpr
 from easytx.retrieval.encoders import check_encoder, usual_pooling, without_decoder
+from easytx.retrieval.late import SeveralVectors, heads_of, kind_of_vectors
 from easytx.retrieval.network import DualEncoder, DualEncoderConfig
 from easytx.retrieval.sentence_folder import stated_pooling, write_sentence_files
 
@@ -95,8 +96,15 @@ class TwoTowers(BaseModel):
                 f"tie_encoders makes one encoder of both, but they come from '{self._sources[QUERY]}' and "
                 f"'{self._sources[CONTEXT]}'. Name one of them only."
             )
+        kind = kind_of_vectors(args)
         return DualEncoderConfig(
-            pooling=self._pooling(), similarity=args["similarity_function"], tied=args["tie_encoders"]
+            pooling=self._pooling(),
+            similarity=args["similarity_function"],
+            tied=args["tie_encoders"],
+            vectors=kind,
+            heads=heads_of(self.towers[QUERY].config, self._sources[QUERY]) if kind == "head" else 1,
+            query_vectors=args["query_vector_count"],
+            strategy=args["multi_head_vector_strategy"] if kind == "head" else "maxsim",
         )
 
     @property
@@ -135,6 +143,7 @@ class TwoTowers(BaseModel):
                 width=encoder.config.hidden_size,
                 max_length=self.args.max_seq_length,
                 cosine=self.config.similarity == "cosine",
+                whole=self.config.vectors == "one",
             )
 
     @override
@@ -205,7 +214,8 @@ class TwoTowers(BaseModel):
     def _network(self, sources: Mapping[str, str], dpr: Mapping[str, str | None]) -> DualEncoder:
         parts = [QUERY] if self.config.tied else [QUERY, CONTEXT]
         loaded = {part: self._encoder(part, sources[part], dpr.get(part)) for part in parts}
-        return DualEncoder(self.config, loaded[QUERY], loaded.get(CONTEXT))
+        kind = DualEncoder if self.config.vectors == "one" else SeveralVectors
+        return kind(self.config, loaded[QUERY], loaded.get(CONTEXT))
 
     def _encoder(self, part: str, source: str, dpr_class: str | None) -> Any:
         tower = self.towers[part]

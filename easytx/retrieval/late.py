@@ -1,0 +1,139 @@
+"""Texts with several vectors each, which are compared one by one: late interaction.
+
+Sources:
+    Khattab and Zaharia 2020, "ColBERT: Efficient and Effective Passage Search via Contextualized Late Interaction over
+    BERT", https://arxiv.org/abs/2004.12832: each vector of a query with the nearest of a passage, added up (maxsim)
+    Luan et al. 2021, "Sparse, Dense, and Attentional Representations for Text Retrieval",
+    https://arxiv.org/abs/2005.00181: the nearest of all (max)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+from typing_extensions import override
+
+from easytx.config.model_args import ModelArgs
+from easytx.errors import ArgumentError, CheckpointError
+from easytx.retrieval.network import DualEncoder
+from easytx.training.inference import trimmed
+
+# Similarities of single vectors that are computed at once: a quarter of a gigabyte.
+_PAIRS = 2**26
+
+
+def kind_of_vectors(args: ModelArgs) -> str:
+    """Return how many vectors a text gets: "one", or one per "token" or "head".
+
+    Raises:
+        ArgumentError: If two of these are asked for, or an index that searches single vectors.
+    """
+    kinds = {"multi_vector_query": "token", "multi_head_vectors": "head"}
+    wanted = [name for name in kinds if args[name]]
+    if len(wanted) > 1:
+        raise ArgumentError(f"{wanted[0]} and {wanted[1]} are two ways of comparing texts. Set one of them.")
+    if wanted and args["faiss_index_type"] != "IndexFlatIP":
+        raise ArgumentError(
+            f"faiss_index_type is '{args['faiss_index_type']}', but with {wanted[0]} a text has several vectors, which "
+            "are searched exactly. Leave it out."
+        )
+    return kinds[wanted[0]] if wanted else "one"
+
+
+def heads_of(config: Any, name: str) -> int:
+    """Return into how many vectors that of a text is split.
+
+    Raises:
+        CheckpointError: If they would not be of one width.
+    """
+    heads = int(config.num_attention_heads)
+    if config.hidden_size % heads:
+        raise CheckpointError(
+            f"multi_head_vectors splits a vector by attention heads, but '{name}' has {heads} heads and a width of "
+            f"{config.hidden_size}. Leave multi_head_vectors out, or take another checkpoint."
+        )
+    return heads
+
+
+def similarities(queries: torch.Tensor, passages: torch.Tensor, strategy: str) -> torch.Tensor:
+    """Return how near each passage is to each query, of shape (queries, passages).
+
+    Args:
+        queries: Of shape (queries, vectors, width); zeros count for nothing.
+        passages: Of shape (passages, vectors, width); a vector may stand there twice.
+        strategy: "maxsim": the sum, over the vectors of a query, of the similarity with the nearest of a passage;
+            "minmax": of that and of the similarity with the farthest one; "max": that of the nearest pair.
+    """
+    (number, several, width), found = queries.shape, passages.shape[:2]
+    pairs = (queries.reshape(-1, width) @ passages.reshape(-1, width).T).view(number, several, *found)
+    nearest = pairs.amax(dim=3)
+    if strategy == "max":
+        return nearest.amax(dim=1)
+    return (nearest + pairs.amin(dim=3) if strategy == "minmax" else nearest).sum(dim=1)
+
+
+def blocks_of_similarities(
+    queries: Sequence[np.ndarray], passages: Sequence[np.ndarray], strategy: str, device: torch.device
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Return the similarities of queries with a part of the passages at a time, and where the part begins.
+
+    Args:
+        queries: Of each, its vectors, of shape (vectors, width).
+        passages: The same.
+        strategy: As for `similarities`.
+        device: Where to compute.
+    """
+    ours = pad_sequence([torch.from_numpy(query) for query in queries], batch_first=True).to(device)
+    longest = max(map(len, passages))
+    step = max(_PAIRS // (ours.shape[0] * ours.shape[1] * longest), 1)
+    for start in range(0, len(passages), step):
+        part = [torch.from_numpy(passage) for passage in passages[start : start + step]]
+        theirs = pad_sequence(part, batch_first=True)
+        sizes = torch.tensor([len(passage) for passage in part])
+        there = torch.arange(theirs.shape[1]) < sizes[:, None]
+        yield start, similarities(ours, repeated(theirs, there).to(device), strategy)
+
+
+def repeated(passages: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Return passages with their first vector in place of padding, which changes neither the nearest nor the farthest.
+
+    Args:
+        passages: Of shape (passages, vectors, width).
+        there: Which vectors are no padding, of shape (passages, vectors).
+    """
+    return torch.where(there.bool().unsqueeze(-1), passages, passages[:, :1])
+
+
+class SeveralVectors(DualEncoder):
+    """Two encoders that give a text one vector per token, or that split its vector into one per head."""
+
+    @override
+    def vectors(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if self.config.vectors == "head":
+            pooled = self.pooled(outputs, batch)
+            return self._scaled(pooled.view(len(pooled), self.config.heads, -1))
+        states, mask = self._tokens(part, outputs, batch)
+        return states * mask.unsqueeze(-1) if part == "query_encoder" else repeated(states, mask)
+
+    @override
+    def kept(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor | Sequence[torch.Tensor]:
+        if self.config.vectors == "head":
+            return self.vectors(part, outputs, batch)
+        return trimmed(*self._tokens(part, outputs, batch))
+
+    @override
+    def similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        return similarities(queries, passages, self.config.strategy)
+
+    def _tokens(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        most = self.config.query_vectors if part == "query_encoder" else None
+        states, mask = outputs.last_hidden_state[:, :most], batch["attention_mask"][:, :most]
+        return self._scaled(states.float()), mask
+
+    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(vectors, dim=-1) if self.config.similarity == "cosine" else vectors
