@@ -74,6 +74,12 @@ class RetrievalArgs(ModelArgs):
         choices=("max", "maxsim", "minmax"),
     )
 
+    larger_representations: bool = arg(
+        default=False, help="A vector is those of the first token and of extra_cls_token_count more, in a row."
+    )
+    extra_cls_token_count: int = arg(default=0, help="Tokens behind the first one, that stand for all too.", low=0)
+    extra_mask_token_count: int = arg(default=0, help="Mask tokens at the end of queries, whose vectors count.", low=0)
+
     # Losses; those that are included are added up
     include_nll_loss: bool = arg(
         default=True, help="The passage of a query against all others of the batch, by cross entropy."
@@ -123,12 +129,9 @@ class RetrievalArgs(ModelArgs):
     cluster_queries: bool = _refused(False, "Batches of like queries.")
     curriculum_clustering: bool = _refused(False, "Batches that become harder.")
     external_embeddings: bool = _refused(False, "Vectors from elsewhere.")
-    extra_cls_token_count: int = _refused(0, "More vectors of a text.")
-    extra_mask_token_count: int = _refused(0, "More tokens of a text.")
     include_bce_loss: bool = _refused(False, "Binary cross entropy.")
     include_multi_negatives_loss: bool = _refused(False, "Loss over several negatives.")
     include_quartet_loss: bool = _refused(False, "Loss over two negatives.")
-    larger_representations: bool = _refused(False, "Longer vectors.")
     quartet_training_format: bool = _refused(False, "Rows with two negatives.")
     reranking_kl_div_loss: bool = _refused(False, "Distillation from a model that ranks again.")
     tas_clustering: bool = _refused(False, "Batches by topic.")

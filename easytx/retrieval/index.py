@@ -68,7 +68,7 @@ class PassageIndex:
 
 
 def stacked(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the vectors of texts as an array of shape (texts, width); of several vectors each, as an array of arrays."""
+    """Return the vectors of texts as an array of shape (texts, width); of several each, as an array of arrays."""
     if values[0].ndim == 1:
         return np.stack(values)
     several = np.empty(len(values), dtype=object)

@@ -28,21 +28,35 @@ _PAIRS = 2**26
 
 
 def kind_of_vectors(args: ModelArgs) -> str:
-    """Return how many vectors a text gets: "one", or one per "token" or "head".
+    """Return what vectors a text gets: "one", a "long" one, or one per "token" or "head".
 
     Raises:
-        ArgumentError: If two of these are asked for, or an index that searches single vectors.
+        ArgumentError: If two of these are asked for, or one that something else does not fit.
     """
-    kinds = {"multi_vector_query": "token", "multi_head_vectors": "head"}
+    kinds = {"multi_vector_query": "token", "multi_head_vectors": "head", "larger_representations": "long"}
     wanted = [name for name in kinds if args[name]]
     if len(wanted) > 1:
         raise ArgumentError(f"{wanted[0]} and {wanted[1]} are two ways of comparing texts. Set one of them.")
-    if wanted and args["faiss_index_type"] != "IndexFlatIP":
+    if wanted == ["larger_representations"]:
+        _check_long(args)
+    elif wanted and args["faiss_index_type"] != "IndexFlatIP":
         raise ArgumentError(
             f"faiss_index_type is '{args['faiss_index_type']}', but with {wanted[0]} a text has several vectors, which "
             "are searched exactly. Leave it out."
         )
     return kinds[wanted[0]] if wanted else "one"
+
+
+def _check_long(args: ModelArgs) -> None:
+    if not args["extra_cls_token_count"]:
+        raise ArgumentError(
+            "larger_representations puts the vectors of several first tokens in a row, but there is one. Set "
+            "extra_cls_token_count to 1 or more."
+        )
+    if args["mean_pooling"] or args["pooling"] not in ("auto", "cls"):
+        raise ArgumentError(
+            "larger_representations takes the vectors of the first tokens: leave out pooling and mean_pooling."
+        )
 
 
 def heads_of(config: Any, name: str) -> int:

@@ -27,12 +27,14 @@ class DualEncoderConfig(PreTrainedConfig):
         vectors: str = "one",
         heads: int = 1,
         query_vectors: int | None = None,
+        first_tokens: int = 1,
         strategy: str = "maxsim",
         **kwargs: Any,
     ) -> None:
         """Take how a text gets its vector, or several, how they compare, and whether the encoders are one."""
         self.pooling, self.similarity, self.tied = pooling, similarity, tied
-        self.vectors, self.heads, self.query_vectors, self.strategy = vectors, heads, query_vectors, strategy
+        self.vectors, self.heads, self.strategy = vectors, heads, strategy
+        self.query_vectors, self.first_tokens = query_vectors, first_tokens
         super().__init__(**kwargs)
 
 

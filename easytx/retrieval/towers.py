@@ -21,6 +21,7 @@ from easytx.errors import ArgumentError
 from easytx.retrieval.args import check_refused
 from easytx.retrieval.dpr import bert_config, bert_of_dpr
 from easytx.retrieval.encoders import check_encoder, usual_pooling, without_decoder
+from easytx.retrieval.extra_tokens import NOTHING, ExtraTokens, WideVectors, extra_tokens
 from easytx.retrieval.late import SeveralVectors, heads_of, kind_of_vectors
 from easytx.retrieval.network import DualEncoder, DualEncoderConfig
 from easytx.retrieval.sentence_folder import stated_pooling, write_sentence_files
@@ -39,6 +40,7 @@ class Tower:
         dpr_class: The class that wrote it, of a checkpoint of DPR.
         tokenizer: Its tokenizer.
         tokenizer_name: Where that comes from, if from elsewhere.
+        extra: The tokens that its texts get besides.
     """
 
     source: str
@@ -46,6 +48,7 @@ class Tower:
     dpr_class: str | None
     tokenizer_name: str | None
     tokenizer: Any = None
+    extra: ExtraTokens = NOTHING
 
 
 class TwoTowers(BaseModel):
@@ -104,6 +107,7 @@ class TwoTowers(BaseModel):
             vectors=kind,
             heads=heads_of(self.towers[QUERY].config, self._sources[QUERY]) if kind == "head" else 1,
             query_vectors=args["query_vector_count"],
+            first_tokens=1 + args["extra_cls_token_count"],
             strategy=args["multi_head_vector_strategy"] if kind == "head" else "maxsim",
         )
 
@@ -114,9 +118,10 @@ class TwoTowers(BaseModel):
 
     @override
     def load_tokenizer(self) -> Any:
-        for tower in self.towers.values():
+        for part, tower in self.towers.items():
             name = tower.tokenizer_name or self.args.tokenizer_name
             tower.tokenizer = self.tokenizer_from(loading.resolve_name(name) if name else tower.source, tower.config)
+            tower.extra = extra_tokens(tower.tokenizer, self.args, of_query=part == QUERY)
         return self.towers[QUERY].tokenizer
 
     @override
@@ -175,8 +180,13 @@ class TwoTowers(BaseModel):
         """
         tower, length = self.towers[part], self.args.max_seq_length
         loading.check_max_length(length, tower.config, tower.tokenizer, tower.source)
+        room = tower.extra.room(length)
         dataset = self.cached(
-            lambda: encode(tower.tokenizer, *texts, max_length=length), split, fingerprint(tower.tokenizer), *texts
+            lambda: tower.extra.put_into(encode(tower.tokenizer, *texts, max_length=room)),
+            split,
+            fingerprint(tower.tokenizer),
+            repr(tower.extra),
+            *texts,
         )
         remedy = "Set a higher max_seq_length, or cut long texts into several."
         cut = truncated_rows(dataset) if warns else 0
@@ -199,6 +209,8 @@ class TwoTowers(BaseModel):
 
     def _pooling(self) -> str:
         args = self.args
+        if args["larger_representations"]:
+            return "cls"
         if args["mean_pooling"]:
             return "mean"
         if args["pooling"] != "auto":
@@ -214,7 +226,7 @@ class TwoTowers(BaseModel):
     def _network(self, sources: Mapping[str, str], dpr: Mapping[str, str | None]) -> DualEncoder:
         parts = [QUERY] if self.config.tied else [QUERY, CONTEXT]
         loaded = {part: self._encoder(part, sources[part], dpr.get(part)) for part in parts}
-        kind = DualEncoder if self.config.vectors == "one" else SeveralVectors
+        kind = {"one": DualEncoder, "long": WideVectors}.get(self.config.vectors, SeveralVectors)
         return kind(self.config, loaded[QUERY], loaded.get(CONTEXT))
 
     def _encoder(self, part: str, source: str, dpr_class: str | None) -> Any:
@@ -226,7 +238,9 @@ class TwoTowers(BaseModel):
                 self.auto_class, source, tower.config, seed=self.head_seed, options=self._options
             )
         if len(tower.tokenizer) > encoder.get_input_embeddings().num_embeddings:
-            encoder.resize_token_embeddings(len(tower.tokenizer), mean_resizing=False)
+            with torch.random.fork_rng():
+                torch.manual_seed(self.head_seed)
+                encoder.resize_token_embeddings(len(tower.tokenizer), mean_resizing=False)
         return without_decoder(encoder)
 
 

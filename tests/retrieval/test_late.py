@@ -75,6 +75,7 @@ def test_each_head_of_a_query_meets_those_of_a_passage(make: Make, strategy: str
     np.testing.assert_allclose(found.scores, np.take_along_axis(expected, order, axis=1), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("args", [TOKENS, HEADS], ids=["tokens", "heads"])
 def test_it_learns_what_it_searches_with_and_opens_again(
     make: Make, rows: pd.DataFrame, tmp_path: Path, args: dict[str, Any]
