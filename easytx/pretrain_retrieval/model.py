@@ -104,4 +104,4 @@ class PretrainRetrievalModel(RetrievalModel):
 
     @override
     def collator(self) -> ClozeCollator:
-        return ClozeCollator(*(self.towers[part].tokenizer for part in (QUERY, CONTEXT)), self.args)
+        return ClozeCollator(self.towers[QUERY].tokenizer, self.towers[CONTEXT].tokenizer, self.args)

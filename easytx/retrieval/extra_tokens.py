@@ -99,4 +99,5 @@ class WideVectors(DualEncoder):
 
     @override
     def pooled(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return outputs.last_hidden_state[:, : self.config.first_tokens].float().flatten(start_dim=1)
+        first: torch.Tensor = outputs.last_hidden_state[:, : self.config.first_tokens]
+        return first.float().flatten(start_dim=1)

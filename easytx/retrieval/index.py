@@ -129,7 +129,7 @@ def _similarities(
     queries: np.ndarray, vectors: np.ndarray, device: torch.device, strategy: str
 ) -> Iterator[tuple[int, torch.Tensor]]:
     if vectors.dtype == object:
-        yield from blocks_of_similarities(queries, vectors, strategy, device)
+        yield from blocks_of_similarities([*queries], [*vectors], strategy, device)
         return
     ours = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)).to(device)
     for start in range(0, len(vectors), _BLOCK):
