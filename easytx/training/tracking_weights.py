@@ -33,7 +33,9 @@ def _histogram(tensor: torch.Tensor) -> Any:
     """Return the histogram of the finite values; None where there are none."""
     import wandb
 
-    values = tensor.detach().float().flatten()
+    # The gradient of an embedding may be sparse.
+    whole = tensor.to_dense() if tensor.is_sparse else tensor
+    values = whole.detach().float().flatten()
     values = values[torch.isfinite(values)]
     if len(values) == 0:
         return None

@@ -19,6 +19,7 @@ from easytx.training.copies import forget_copies
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
 from easytx.training.recovery import RecoveringTrainer
+from easytx.training.seen_rows import SeenRowsAdamW, clip_gradients, embeddings_by_row
 from easytx.training.smaller import named_memory_errors
 
 _ADVICE = "Try a lower learning_rate, max_grad_norm=1.0 or fp16=False, and look for extreme values among the labels."
@@ -72,6 +73,7 @@ class EasyTrainer(RecoveringTrainer):
         self.compiles = compiles
         self.parameter_groups = parameter_groups
         self.sampler: LengthGroupedSampler | None = None
+        self.by_row: list[nn.Embedding] = []
 
     def set_epoch(self, epoch: int) -> None:
         """Have the sampler shuffle for this epoch."""
@@ -101,8 +103,27 @@ class EasyTrainer(RecoveringTrainer):
             or {"params", "model", "optimizer_dict"} & set(options)
         ):
             return super().create_optimizer(model)
+        if self._can_train_by_row(kind, options):
+            kind, self.by_row = SeenRowsAdamW, [each for each in embeddings_by_row(network) if not each.sparse]
+            for embedding in self.by_row:
+                embedding.sparse = True
         self.optimizer = kind(self.parameter_groups(network), **options)
         return self.optimizer
+
+    def _can_train_by_row(self, optimizer: type, options: dict[str, Any]) -> bool:
+        """Tell whether embeddings may have sparse gradients: where memory is slow, and nobody else looks at them."""
+        alone = self.args.device.type == "cpu" and self.args.world_size == 1 and not self.compiles
+        return alone and optimizer is torch.optim.AdamW and options.get("fused") and not options.get("amsgrad")
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if not self.by_row:
+            return super()._clip_grad_norm(model)
+        return clip_gradients(model.parameters(), self.args.max_grad_norm)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        if self.by_row and grad_norm is None:
+            return clip_gradients(model.parameters(), float("inf"))
+        return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         network: Any = self.model
@@ -183,6 +204,8 @@ class EasyTrainer(RecoveringTrainer):
     def release(self) -> None:
         """Take back what training leaves on the model object."""
         model = self._unprepare()
+        for embedding in self.by_row:
+            embedding.sparse = False
         # The Trainer itself does this after a training that went well only.
         if (hook := getattr(self, "neftune_hook_handle", None)) is not None:
             hook.remove()
