@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from easytx.data.prepared import TaskData
+    from easytx.training.course import Course
     from easytx.training.inference import Outputs
     from easytx.training.judged import Judged
     from easytx.training.losses import LossFunction
@@ -95,6 +96,10 @@ class BaseModel(CheckpointedModel):
         """Return a loss in place of the model's own, or None."""
         return None
 
+    def course(self, data: TaskData, collator: Any, loss: LossFunction | None) -> Course | None:
+        """Return what changes, from epoch to epoch or step to step, while the rows are trained on; None for nothing."""
+        return None
+
     def judged(self, answers: Any, data: TaskData) -> Judged | None:
         """Return answers to labelled rows as trackers show them, or None for scores only."""
         return None
@@ -144,16 +149,9 @@ class BaseModel(CheckpointedModel):
             ),
             output_dir=output_dir,
         )
-        self.args = self.args.merged(args)
-        if output_dir:
-            # What is evaluated later belongs to this training.
-            self.args = self.args.merged({"output_dir": str(output_dir)})
-        return fit(
-            self,
-            call,
-            output_dir=Path(output_dir or self.args.output_dir),
-            show=verbose and show_running_loss,
-        )
+        # What is evaluated later belongs to this training.
+        self.args = self.args.merged(args).merged({"output_dir": str(output_dir)} if output_dir else None)
+        return fit(self, call, output_dir=Path(output_dir or self.args.output_dir), show=verbose and show_running_loss)
 
     def eval_model(
         self,

@@ -186,22 +186,25 @@ class _Run:
     def _trainer(self, network: Any) -> EasyTrainer:
         args, settings, evaluates = self.args, self.settings, self.held_out is not None
         self.schedule = EpochSchedule(args, evaluates=evaluates, set_epoch=lambda epoch: trainer.set_epoch(epoch))
+        collator, loss = self.model.collator(), self.model.loss()
+        course = self.model.course(self.train_data, collator, loss)
         trainer = EasyTrainer(
             model=network,
             args=settings,
             train_dataset=self.train_data.dataset,
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
-            data_collator=self.model.collator(),
+            data_collator=collator,
             # The Trainer gives the model's configuration the special tokens of this one.
             processing_class=self.model.target_tokenizer,
-            callbacks=[self.schedule, self.history, self.best, *self.reporters],
+            callbacks=[self.schedule, self.history, self.best, *([course] if course else []), *self.reporters],
             optimizer_cls_and_kwargs=_adafactor(args) if settings.optim == "adafactor" else None,
-            loss_function=self.model.loss(),
+            loss_function=loss,
             evaluation=self._evaluate if evaluates else None,
             save_folder=self._save,
             weights_in=self.model.weights_in,
             keep=args.save_total_limit,
             batch_columns=self.model.batch_columns,
+            course=course,
             compiles=args.torch_compile,
             parameter_groups=lambda net: parameter_groups(
                 net,

@@ -13,6 +13,7 @@ from typing_extensions import override
 from easytx.config.model_args import ModelArgs
 from easytx.data.checks import texts_of
 from easytx.data.frames import Columns, as_texts
+from easytx.errors import ArgumentError
 from easytx.pretrain_retrieval.cloze import ClozeCollator, cloze_texts
 from easytx.retrieval import RetrievalModel
 from easytx.retrieval.towers import CONTEXT, QUERY
@@ -94,6 +95,11 @@ class PretrainRetrievalModel(RetrievalModel):
             return frame.assign(query_text=queries, gold_passage=rests)
         # What cannot be is said before weights are loaded.
         self.collator()
+        if self.teacher is not None:
+            raise ArgumentError(
+                "A teacher cannot score pieces of passages that are drawn anew each time: train a RetrievalModel from "
+                "this one's folder, with queries and teacher_model_name."
+            )
         return frame.assign(query_text=passages, gold_passage=passages)
 
     @override

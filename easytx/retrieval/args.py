@@ -11,7 +11,6 @@ from easytx.errors import ArgumentError
 # Methods of research that other libraries have: named here so that whoever sets one is told, not left alone.
 _REFUSED = "RetrievalModel does not have this method, and refuses another value"
 _MEASURED = "all metrics are computed, without further packages"
-_RERANKED = "ClassificationModel.rerank ranks passages again"
 
 
 def _refused(default: Any, what: str) -> Any:
@@ -85,6 +84,10 @@ class RetrievalArgs(ModelArgs):
         default=True, help="The passage of a query against all others of the batch, by cross entropy."
     )
     nll_lambda: float = arg(default=1.0, help="Weight of that loss.", low=0)
+    nll_lambda_start_decay: int | None = arg(
+        default=None, help="The step from which that weight falls evenly, to nll_lambda_min at the last one.", low=0
+    )
+    nll_lambda_min: float | None = arg(default=None, help="Where it falls to; None: to 0.", low=0)
     skip_hard_negatives_for_nll: bool = arg(default=False, help="Leave hard negatives out of that loss.")
     include_hard_negatives_for_triplets_only: bool = arg(default=False, help="The same as the argument before.")
     include_triplet_loss: bool = arg(
@@ -101,6 +104,59 @@ class RetrievalArgs(ModelArgs):
         default=False, help="The softmax over a passage and its hard negatives is to be that of teacher_scores."
     )
     kl_div_lambda: float = arg(default=1.0, help="Weight of that loss.", low=0)
+    include_bce_loss: bool = arg(
+        default=False, help="Each query with each passage of the batch is a pair that belongs together or does not."
+    )
+    include_multi_negatives_loss: bool = arg(
+        default=False, help="The same of the passage and the hard negatives of a query alone."
+    )
+    include_quartet_loss: bool = arg(
+        default=False,
+        help="The softmax over the batch is to be that of teacher_scores over the passage and its hard negatives.",
+    )
+    quartet_lambda: float = arg(default=1.0, help="Weight of that loss.", low=0)
+    quartet_training_format: bool = arg(
+        default=False,
+        help="Rows of two queries, two passages and four scores of a teacher; so with include_quartet_loss.",
+    )
+    reranking_kl_div_loss: bool = arg(
+        default=False,
+        help="The softmax over the batch is to be that of the teacher, teacher_model_name, over all of it.",
+    )
+    teacher_type: str = arg(
+        default="colbert", help="What teacher_model_name is.", choices=("bi_encoder", "colbert", "cross_encoder")
+    )
+
+    # Training
+    output_dropout: float = arg(default=0.0, help="Dropout of the vectors while training.", low=0, high=0.99)
+    repeat_high_loss_n: int = arg(
+        default=0, help="Steps more, at most, for a batch whose loss is above the mean of those before.", low=0
+    )
+    moving_average_loss_count: int = arg(default=10, help="Batches that this mean is over.", low=1)
+    ance_training: bool = arg(
+        default=False, help="Search hard negatives anew while training, n_hard_negatives of the first retrieve_n_docs."
+    )
+    ance_refresh_n_epochs: int = arg(default=1, help="Epochs from one such search to the next.", low=1)
+
+    # Batches of like rows; train_model takes clustered_training=True for batches of like passages
+    cluster_queries: bool = arg(default=False, help="Batches of like queries.")
+    cluster_concatenated: bool = arg(
+        default=False, help="Batches of rows that are alike in query and passage together."
+    )
+    tas_clustering: bool = arg(
+        default=False,
+        help="Batches of like queries, clustered once, and hard negatives balanced by a teacher's margin.",
+    )
+    curriculum_clustering: bool = arg(
+        default=False, help="Begin with rows at random, and end, after three quarters of the epochs, with like ones."
+    )
+    cluster_every_n_epochs: int = arg(default=1, help="Epochs from one clustering to the next.", low=1)
+    cluster_train_size: int | float | None = arg(
+        default=None, help="Rows that clusters are looked for among, below 1 as a share; None: all.", above=0
+    )
+    kmeans_k: int = arg(default=-1, help="Number of clusters; -1: as many as whole batches.", low=-1)
+    faiss_clustering: bool = arg(default=True, help="Cluster by faiss, if it is installed, else by scikit-learn.")
+    save_clustering_idx: bool = arg(default=False, help="Write clusters and batches to clustering_idx in output_dir.")
 
     # Pre-training on passages alone
     min_span_length: int = arg(
@@ -120,60 +176,35 @@ class RetrievalArgs(ModelArgs):
     faiss_index_type: str = arg(
         default="IndexFlatIP", help="IndexFlatIP searches exactly; else what faiss.index_factory takes, as 'HNSW32'."
     )
+    rerank_batch_size: int = arg(
+        default=256, help="Pairs of full length per batch of the reranker or teacher, where other than 256.", low=1
+    )
+    reranking_config: dict[str, Any] = arg(default={}, help="Fields to change in the reranker's configuration.")
     save_passage_dataset: bool = arg(default=True, help="Save with the model the passages that it searches.")
 
     # Refused
-    ance_training: bool = _refused(False, "Negatives that are searched for anew while training.")
     autoencoder_kl_div_loss: bool = _refused(False, "Loss of an autoencoder.")
-    cluster_concatenated: bool = _refused(False, "Batches of like rows.")
-    cluster_queries: bool = _refused(False, "Batches of like queries.")
-    curriculum_clustering: bool = _refused(False, "Batches that become harder.")
     external_embeddings: bool = _refused(False, "Vectors from elsewhere.")
-    include_bce_loss: bool = _refused(False, "Binary cross entropy.")
-    include_multi_negatives_loss: bool = _refused(False, "Loss over several negatives.")
-    include_quartet_loss: bool = _refused(False, "Loss over two negatives.")
-    quartet_training_format: bool = _refused(False, "Rows with two negatives.")
-    reranking_kl_div_loss: bool = _refused(False, "Distillation from a model that ranks again.")
-    tas_clustering: bool = _refused(False, "Batches by topic.")
-    unified_cross_rr: bool = _refused(False, "One network that retrieves and ranks.")
+    unified_cross_rr: bool = _refused(False, "A second network that ranks from vectors.")
     unified_rr: bool = _refused(False, "One network that retrieves and ranks.")
     use_autoencoder: bool = _refused(False, "Shorter vectors.")
 
     # Accepted so that existing scripts run
-    ance_refresh_n_epochs: int = arg(default=1, help="Epochs between searches.", no_effect=_REFUSED)
     autoencoder_mse_loss: bool = arg(default=True, help="Loss of an autoencoder.", no_effect="there is none")
-    cluster_every_n_epochs: int = arg(default=1, help="Epochs between clusterings.", no_effect=_REFUSED)
-    cluster_train_size: int | None = arg(default=None, help="Rows to cluster by.", no_effect=_REFUSED)
     ddp_training: bool = arg(default=False, help="Several GPUs.", no_effect="torchrun and accelerate launch set it")
     disable_datasets_caching: bool = arg(default=False, help="No cache.", no_effect="no_cache says it")
     evaluate_with_beir: bool = arg(default=False, help="Another evaluation.", no_effect=_MEASURED)
-    faiss_clustering: bool = arg(default=True, help="How to cluster.", no_effect=_REFUSED)
     gradient_caching: bool = arg(default=False, help="Larger batches.", no_effect="no library reads it")
     gradient_caching_steps: int = arg(default=16, help="Larger batches.", no_effect="no library reads it")
-    kmeans_k: int = arg(default=-1, help="Number of clusters.", no_effect=_REFUSED)
     minmax_multi_head_vectors: bool = arg(default=False, help="Several vectors.", no_effect="no library reads it")
-    moving_average_loss_count: int = arg(
-        default=10, help="Losses in a mean.", no_effect="logging_steps says how many losses are averaged"
-    )
     multi_negatives: bool = arg(default=False, help="Several negatives.", no_effect="n_hard_negatives says it")
-    nll_lambda_min: float | None = arg(default=None, help="Last weight.", no_effect="nll_lambda stays as it is")
-    nll_lambda_start_decay: Any = arg(default=None, help="First decay.", no_effect="nll_lambda stays as it is")
-    output_dropout: float = arg(
-        default=0.1, help="Dropout behind the encoder.", no_effect="the encoder has its own, see query_config"
-    )
     pytrec_eval_metrics: list[str] = arg(
         default=["recip_rank", "recall_100", "ndcg_cut_10", "ndcg"], help="Metrics.", no_effect=_MEASURED
     )
-    quartet_lambda: float = arg(default=1.0, help="Weight of a loss.", no_effect=_REFUSED)
     remove_duplicates_from_eval_passages: bool = arg(
         default=False, help="Each passage once.", no_effect="equal passages always count as one"
     )
-    repeat_high_loss_n: int = arg(default=0, help="Rows to repeat.", no_effect="each row is trained on once an epoch")
-    rerank_batch_size: int = arg(default=256, help="Pairs per batch.", no_effect=_RERANKED)
-    reranking_config: dict[str, Any] = arg(default={}, help="Configuration.", no_effect=_RERANKED)
-    save_clustering_idx: bool = arg(default=False, help="Save clusters.", no_effect=_REFUSED)
     use_hf_datasets: bool = arg(default=True, help="Use datasets.", no_effect="datasets is always used")
-    teacher_type: str = arg(default="colbert", help="Kind of teacher.", no_effect="teacher_scores come with the rows")
     use_pooler_output: bool = arg(
         default=False, help="The pooler's vector.", no_effect="that of DPR is the first token's, pooling='cls'"
     )
@@ -187,6 +218,19 @@ REFUSED = tuple(
 )
 
 
+# What to do in place of some of it.
+_INSTEAD = {
+    "external_embeddings": "train_context_encoder=False keeps the vectors of the passages as they are while training.",
+    "use_autoencoder": "Its weights were changed by no training: pooling makes one vector of all tokens, and learns.",
+    "unified_rr": "A cross-encoder puts what was found in a new order: name one as reranking_model_name.",
+    "unified_cross_rr": "A cross-encoder puts what was found in a new order: name one as reranking_model_name.",
+}
+_METHODS = (
+    "There are in-batch and hard negatives (hard_negatives, build_hard_negatives, ance_training), batches of like rows "
+    "(tas_clustering) and distillation from the column teacher_scores or from a teacher_model_name."
+)
+
+
 def check_refused(args: ModelArgs) -> None:
     """Raise if a method is asked for that this library does not have.
 
@@ -196,7 +240,6 @@ def check_refused(args: ModelArgs) -> None:
     for name in REFUSED:
         if args[name]:
             raise ArgumentError(
-                f"{name}={args[name]} asks for a method that RetrievalModel does not have. There are in-batch and hard "
-                "negatives (hard_negatives, build_hard_negatives) and distillation from the column teacher_scores "
-                "(include_margin_mse_loss, include_kl_div_loss, mse_loss)."
+                f"{name}={args[name]} asks for a method that RetrievalModel does not have. "
+                f"{_INSTEAD.get(name, _METHODS)}"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,17 @@ from easytx.data.checks import counted, rows, texts_of
 from easytx.data.padding import pad_right
 from easytx.errors import DataError
 from easytx.retrieval.losses import GOLD, OTHER, OTHER_NEGATIVE, OWN_NEGATIVE, SAME, needs_negatives, needs_teacher
+from easytx.retrieval.quartets import has_quartets
+
+# A training row: its columns below.
+Row = Mapping[str, Any]
+Change = Callable[[Row], Row]
+
+# Takes the rows of a batch, the keys of its passages and the labels, and returns the labels.
+Teaching = Callable[[Sequence[int], Sequence[int], torch.Tensor], torch.Tensor]
 
 # Columns of training rows.
-TRAINING = ("query_input_ids", "passage_input_ids", "passage_keys", "right_keys", "teacher_scores")
+TRAINING = ("query_input_ids", "passage_input_ids", "passage_keys", "right_keys", "teacher_scores", "row")
 
 _NEGATIVE = "hard_negative"
 
@@ -45,7 +53,7 @@ def hard_negatives(frame: pd.DataFrame, args: ModelArgs, *, name: str) -> list[l
     Raises:
         DataError: If the arguments ask for them and the column is not there.
     """
-    if not args["hard_negatives"]:
+    if not args["hard_negatives"] and not (_NEGATIVE in frame and has_quartets(args)):
         return [[] for _ in range(len(frame))]
     if _NEGATIVE not in frame:
         raise DataError(
@@ -76,19 +84,33 @@ def teacher_scores(frame: pd.DataFrame, negatives: Sequence[list[str]], *, name:
     return [found[: 1 + len(texts)] for found, texts in zip(scores, negatives, strict=True)]
 
 
-def check_losses(frame: pd.DataFrame, negatives: Sequence[list[str]], args: ModelArgs, *, name: str) -> None:
+def check_losses(
+    frame: pd.DataFrame, negatives: Sequence[list[str]], args: ModelArgs, *, name: str, taught: bool = False
+) -> None:
     """Raise if rows lack what the losses compare; warn of hard negatives that are not used.
+
+    Args:
+        frame: The rows.
+        negatives: The hard negatives of each row.
+        args: Include losses.
+        name: What to call the rows in messages.
+        taught: Whether a teacher scores passages while training.
 
     Raises:
         DataError: Naming the loss and the column.
     """
-    if _NEGATIVE in frame and not args["hard_negatives"]:
+    if _NEGATIVE in frame and not (args["hard_negatives"] or has_quartets(args)):
         warn_user(f"The column '{_NEGATIVE}' of {name} is not used: set hard_negatives=True in args.")
     for loss in needs_teacher(args):
-        if "teacher_scores" not in frame:
-            raise DataError(f"{loss} is set, but {name} has no column 'teacher_scores'; it has {list(frame.columns)}.")
+        if "teacher_scores" not in frame and not taught:
+            raise DataError(
+                f"{loss} is set, but {name} has no column 'teacher_scores'; it has {list(frame.columns)}. Or name a "
+                "teacher, with teacher_model_name."
+            )
     for loss in needs_negatives(args):
-        if not any(negatives):
+        # Those that are searched for while training have no score in a column.
+        searched = args["ance_training"] and (taught or loss not in needs_teacher(args))
+        if not any(negatives) and not searched:
             raise DataError(
                 f"{loss} is set, but {name} has no hard negatives. Add a column '{_NEGATIVE}' and set "
                 "hard_negatives=True."
@@ -135,35 +157,49 @@ class PairCollator:
     """Makes batches of queries, their passages and all hard negatives, and says which belongs to which.
 
     The passages of the queries come first, in their order, and then the hard negatives, row by row.
+
+    Attributes:
+        changes: What makes of each row another one, with other hard negatives.
+        teaching: Fills in the scores of a teacher; None for those of the rows.
     """
 
     def __init__(self, query_pad_id: int | None, passage_pad_id: int | None) -> None:
         """Take the ids to pad with."""
         self.query_pad_id, self.passage_pad_id = query_pad_id or 0, passage_pad_id or 0
+        self.changes: list[Change] = []
+        self.teaching: Teaching | None = None
 
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, features: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Return token ids and masks of both kinds of texts, and labels as in `losses`."""
+        for change in self.changes:
+            features = [change(feature) for feature in features]
         places = [(row, 0) for row in range(len(features))]
         places += [(row, i) for row, feature in enumerate(features) for i in range(1, len(feature["passage_keys"]))]
         queries = [feature["query_input_ids"] for feature in features]
         passages = [features[row]["passage_input_ids"][i] for row, i in places]
+        keys = [features[row]["passage_keys"][i] for row, i in places]
+        labels = _labels(features, places, np.array(keys))
+        if self.teaching is not None:
+            labels = self.teaching([feature["row"] for feature in features], keys, labels)
         return {
             "query_input_ids": pad_right(queries, self.query_pad_id),
             "query_attention_mask": pad_right([[1] * len(ids) for ids in queries], 0),
             "passage_input_ids": pad_right(passages, self.passage_pad_id),
             "passage_attention_mask": pad_right([[1] * len(ids) for ids in passages], 0),
-            "labels": _labels(features, places),
+            "labels": labels,
         }
 
 
-def _labels(features: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, int]]) -> torch.Tensor:
+def _labels(features: Sequence[Row], places: Sequence[tuple[int, int]], keys: np.ndarray) -> torch.Tensor:
     owner, place = np.array(places, dtype=np.int64).T
-    keys = np.array([features[row]["passage_keys"][i] for row, i in places])
     own = owner == np.arange(len(features))[:, None]
     kind = np.where(place == 0, OTHER, OTHER_NEGATIVE) + np.zeros(own.shape)
     kind[own] = np.broadcast_to(np.where(place == 0, GOLD, OWN_NEGATIVE), own.shape)[own]
     right = np.stack([np.isin(keys, feature["right_keys"]) for feature in features])
     kind[right & (kind != GOLD)] = SAME
+    # A hard negative counts once, in its row's place.
+    repeated = np.stack([np.isin(keys, feature["passage_keys"]) for feature in features])
+    kind[repeated & ~own] = SAME
     scores = np.full(own.shape, np.nan)
     scores[own] = np.broadcast_to([features[row]["teacher_scores"][i] for row, i in places], own.shape)[own]
     return torch.from_numpy(np.stack([kind, scores], axis=-1).astype(np.float32))

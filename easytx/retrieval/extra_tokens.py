@@ -98,6 +98,6 @@ class WideVectors(DualEncoder):
     """Two encoders that put the vectors of the first tokens in a row, as one long vector."""
 
     @override
-    def pooled(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def pooled(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         first: torch.Tensor = outputs.last_hidden_state[:, : self.config.first_tokens]
         return first.float().flatten(start_dim=1)

@@ -77,6 +77,17 @@ def stacked(values: Sequence[np.ndarray]) -> np.ndarray:
     return several
 
 
+def centres(vectors: np.ndarray) -> np.ndarray:
+    """Return one vector of each text, of shape (texts, width): where it has several, their mean."""
+    return np.stack([several.mean(axis=0) for several in vectors]) if vectors.dtype == object else vectors
+
+
+def compared(queries: np.ndarray, vectors: np.ndarray, *, device: torch.device, strategy: str = "maxsim") -> np.ndarray:
+    """Return how near each passage is to each query, of shape (queries, passages), from their vectors."""
+    parts = [scores.cpu().numpy() for _, scores in _similarities(queries, vectors, device, strategy)]
+    return np.concatenate(parts, axis=1)
+
+
 def nearest(
     queries: np.ndarray, vectors: np.ndarray, number: int, *, device: torch.device, strategy: str = "maxsim"
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import override
 
@@ -103,14 +102,16 @@ def blocks_of_similarities(
         device: Where to compute.
     """
     ours = pad_sequence([torch.from_numpy(query) for query in queries], batch_first=True).to(device)
-    longest = max(map(len, passages))
-    step = max(_PAIRS // (ours.shape[0] * ours.shape[1] * longest), 1)
+    of_a_query = ours.shape[1] * max(map(len, passages))
+    rows = max(_PAIRS // of_a_query, 1)
+    step = max(_PAIRS // (min(rows, len(ours)) * of_a_query), 1)
     for start in range(0, len(passages), step):
         part = [torch.from_numpy(passage) for passage in passages[start : start + step]]
         theirs = pad_sequence(part, batch_first=True)
         sizes = torch.tensor([len(passage) for passage in part])
         there = torch.arange(theirs.shape[1]) < sizes[:, None]
-        yield start, similarities(ours, repeated(theirs, there).to(device), strategy)
+        theirs = repeated(theirs, there).to(device)
+        yield start, torch.cat([similarities(some, theirs, strategy) for some in ours.split(rows)])
 
 
 def repeated(passages: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
@@ -127,27 +128,27 @@ class SeveralVectors(DualEncoder):
     """Two encoders that give a text one vector per token, or that split its vector into one per head."""
 
     @override
-    def vectors(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def pooled(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if self.config.vectors == "head":
-            pooled = self.pooled(outputs, batch)
-            return self._scaled(pooled.view(len(pooled), self.config.heads, -1))
-        states, mask = self._tokens(part, outputs, batch)
-        return states * mask.unsqueeze(-1) if part == "query_encoder" else repeated(states, mask)
+            whole = super().pooled(part, outputs, batch)
+            return whole.view(len(whole), self.config.heads, -1)
+        states: torch.Tensor = outputs.last_hidden_state
+        return states[:, : self.config.query_vectors if part == "query_encoder" else None].float()
+
+    @override
+    def padded(self, part: str, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.config.vectors == "head":
+            return vectors
+        there = mask[:, : vectors.shape[1]]
+        return vectors * there.unsqueeze(-1) if part == "query_encoder" else repeated(vectors, there)
 
     @override
     def kept(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor | Sequence[torch.Tensor]:
-        if self.config.vectors == "head":
-            return self.vectors(part, outputs, batch)
-        return trimmed(*self._tokens(part, outputs, batch))
+        vectors = super().kept(part, outputs, batch)
+        if self.config.vectors == "head" or not isinstance(vectors, torch.Tensor):
+            return vectors
+        return trimmed(vectors, batch["attention_mask"][:, : vectors.shape[1]])
 
     @override
     def similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         return similarities(queries, passages, self.config.strategy)
-
-    def _tokens(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        most = self.config.query_vectors if part == "query_encoder" else None
-        states, mask = outputs.last_hidden_state[:, :most], batch["attention_mask"][:, :most]
-        return self._scaled(states.float()), mask
-
-    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(vectors, dim=-1) if self.config.similarity == "cosine" else vectors

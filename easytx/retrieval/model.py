@@ -17,18 +17,19 @@ from easytx.data.frames import Columns
 from easytx.data.prepared import TaskData
 from easytx.retrieval import data as rules
 from easytx.retrieval.args import RetrievalArgs
+from easytx.retrieval.course import RetrievalCourse, check_course
 from easytx.retrieval.index import stacked
 from easytx.retrieval.judging import judged
-from easytx.retrieval.losses import retrieval_loss
+from easytx.retrieval.losses import RetrievalLoss
 from easytx.retrieval.negatives import with_negatives, write_negatives
 from easytx.retrieval.passages import together
+from easytx.retrieval.rankers import ranked_again
 from easytx.retrieval.relevance import right_of_queries, texts_right_for
 from easytx.retrieval.results import Found, RetrievalEvaluation, RetrievalPrediction
 from easytx.retrieval.searching import Searcher
 from easytx.retrieval.towers import CONTEXT, QUERY
 from easytx.training.inference import Outputs
 from easytx.training.judged import Judged
-from easytx.training.losses import LossFunction
 
 
 class RetrievalModel(Searcher):
@@ -45,6 +46,7 @@ class RetrievalModel(Searcher):
     columns: Columns = Columns(
         texts=(("query_text",),), labels=("gold_passage",), optional=("title", "hard_negative", "teacher_scores")
     )
+    train_options: ClassVar[tuple[str, ...]] = ("clustered_training",)
     predict_options: ClassVar[tuple[str, ...]] = (
         "prediction_passages",
         "retrieve_n_docs",
@@ -71,7 +73,8 @@ class RetrievalModel(Searcher):
             return queries
         warn_about_duplicates(frame, ("query_text", "gold_passage"), name=name)
         negatives = rules.hard_negatives(frame, self.args, name=name)
-        rules.check_losses(frame, negatives, self.args, name=name)
+        check_course(self.args, taught=self.teacher is not None)
+        rules.check_losses(frame, negatives, self.args, name=name, taught=self.teacher is not None)
         passages, used = self.learn_passages(gold, negatives)
         right = right_of_queries(frame["query_text"].tolist(), [first for first, *_ in used])
         scores = rules.teacher_scores(frame, negatives, name=name)
@@ -83,8 +86,12 @@ class RetrievalModel(Searcher):
         return rules.PairCollator(*(self.towers[part].tokenizer.pad_token_id for part in (QUERY, CONTEXT)))
 
     @override
-    def loss(self) -> LossFunction:
-        return retrieval_loss(self.args)
+    def loss(self) -> RetrievalLoss:
+        return RetrievalLoss(self.args)
+
+    @override
+    def course(self, data: TaskData, collator: Any, loss: Any) -> RetrievalCourse:
+        return RetrievalCourse(self, data, collator, loss)
 
     @override
     def decode(self, outputs: Outputs, data: TaskData) -> Found:
@@ -109,6 +116,8 @@ class RetrievalModel(Searcher):
 
     @override
     def prediction(self, answers: Found, data: TaskData) -> Any:
+        if self.reranker is not None:
+            answers = ranked_again(answers, data.frame["query_text"].tolist(), self.reranker, self.args)
         found = RetrievalPrediction(answers, data)
         if data.options.get("passages_only"):
             return found.passages

@@ -39,13 +39,18 @@ class DualEncoderConfig(PreTrainedConfig):
 
 
 class DualEncoder(PreTrainedModel):
-    """Encodes queries and passages; its logits are the similarities of each query with each passage."""
+    """Encodes queries and passages; its logits are the similarities of each query with each passage.
+
+    Attributes:
+        output_dropout: Probability of the dropout of vectors while training.
+    """
 
     config_class = DualEncoderConfig
     base_model_prefix = ""
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+    output_dropout: float = 0.0
 
     def __init__(self, config: DualEncoderConfig, query_encoder: Any, context_encoder: Any) -> None:
         """Take the encoders with their weights; of a tied network the second is the first."""
@@ -67,25 +72,28 @@ class DualEncoder(PreTrainedModel):
         with torch.autocast(queries.device.type, enabled=False):
             return SequenceClassifierOutput(logits=self.similarities(queries, passages))
 
-    def vectors(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the vectors of a batch of a part's texts, float32 of shape (texts, width), from its output."""
-        found = self.pooled(outputs, batch)
-        return functional.normalize(found, dim=-1) if self.config.similarity == "cosine" else found
-
     def kept(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor | Sequence[torch.Tensor]:
-        """Return what of these is compared later, per text and without padding."""
-        return self.vectors(part, outputs, batch)
+        """Return the vectors of a batch of a part's texts, float32, of shape (texts, width) or without padding."""
+        return self.scaled(self.pooled(part, outputs, batch))
 
     def similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         """Return how near each passage is to each query, of shape (queries, passages), from their vectors."""
         return queries @ passages.T
 
-    def pooled(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return one vector for each text, as long as it comes."""
+    def pooled(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vector of each text, or its vectors, of any length."""
         states, mask = outputs.last_hidden_state, batch["attention_mask"]
         if self.config.pooling == "mean":
             return mean_of_tokens(states, mask)
         return token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
+
+    def scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return vectors with the length 1, where it is cosines that compare them."""
+        return functional.normalize(vectors, dim=-1) if self.config.similarity == "cosine" else vectors
+
+    def padded(self, part: str, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return vectors with what `similarities` needs in place of padding."""
+        return vectors
 
     def reader(self, part: str) -> Any:
         """Return what reads the texts of a part, "query_encoder" or "context_encoder"."""
@@ -93,4 +101,6 @@ class DualEncoder(PreTrainedModel):
 
     def _encoded(self, part: str, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self.vectors(part, self.reader(part)(**batch), batch)
+        pooled = self.pooled(part, self.reader(part)(**batch), batch)
+        scaled = self.scaled(functional.dropout(pooled, self.output_dropout, self.training))
+        return self.padded(part, scaled, attention_mask)

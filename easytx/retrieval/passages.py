@@ -58,6 +58,33 @@ def together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return once(pd.concat(frames, ignore_index=True))
 
 
+def keys_of(passages: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return what makes each passage another than the rest: its text and its title."""
+    titles = passages["title"].tolist() if "title" in passages else [""] * len(passages)
+    return list(zip(passages["passages"].tolist(), titles, strict=True))
+
+
+def numbers_of(passages: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Return the place of each passage."""
+    return {key: place for place, key in enumerate(keys_of(passages))}
+
+
+def numbered(gold: pd.DataFrame, negatives: Sequence[list[str]]) -> tuple[pd.DataFrame, list[list[int]]]:
+    """Return the passages of training rows, each once, and which of them each row uses, its own first.
+
+    Args:
+        gold: The passage of each row.
+        negatives: The hard negatives of each row.
+    """
+    extra = pd.DataFrame({"passages": [text for texts in negatives for text in texts]}, dtype=object)
+    passages = together([gold, extra]) if len(extra) else together([gold])
+    number = numbers_of(passages)
+    own = [number[key] for key in keys_of(gold)]
+    return passages, [
+        [first, *(number[text, ""] for text in texts)] for first, texts in zip(own, negatives, strict=True)
+    ]
+
+
 def titles_and_texts(passages: pd.DataFrame, args: ModelArgs) -> list[list[str]]:
     """Return what the passage encoder reads: the texts, or titles and texts as pairs."""
     texts = passages["passages"].tolist()

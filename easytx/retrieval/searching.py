@@ -22,20 +22,22 @@ from easytx.retrieval.args import RetrievalArgs
 from easytx.retrieval.collection import read_collection
 from easytx.retrieval.index import PassageIndex, stacked, surprise
 from easytx.retrieval.losses import scale_of
-from easytx.retrieval.passages import as_passages, read_passages, titles_and_texts, together, write_passages
+from easytx.retrieval.passages import (
+    as_passages,
+    keys_of,
+    numbered,
+    numbers_of,
+    read_passages,
+    titles_and_texts,
+    together,
+    write_passages,
+)
+from easytx.retrieval.quartets import has_quartets, rows_of_quartets
+from easytx.retrieval.rankers import CrossEncoder, Ranker, opened_clustering_model, opened_reranker, opened_teacher
 from easytx.retrieval.relevance import cuts_of, places_of, relevant_docs, right_of_queries, texts_beside
 from easytx.retrieval.results import Found, Truth
 from easytx.retrieval.towers import CONTEXT, QUERY, TwoTowers
 from easytx.training.inference import Outputs
-
-# What else scripts of old pass, all of it None unless something is distilled or ranked again.
-_ELSEWHERE = {
-    "reranking_model_name": "ClassificationModel.rerank ranks passages again",
-    "teacher_model_name": "a teacher's scores come with the rows, in the column teacher_scores",
-    "teacher_tokenizer_name": "a teacher's scores come with the rows, in the column teacher_scores",
-    "autoencoder_model": "vectors are as long as the encoder makes them",
-    "clustering_model": "batches are made of rows of like lengths",
-}
 
 
 class Searcher(TwoTowers):
@@ -44,6 +46,9 @@ class Searcher(TwoTowers):
     Attributes:
         given_passages: The passages that the constructor was given.
         seen_passages: Those of the trainings so far, or those that the model was saved with.
+        teacher: What scores passages while training; None for nothing.
+        reranker: What `predict` orders by what it has found; None for nothing.
+        clustering_model: Whose vectors say which rows are alike; None for the model's own.
     """
 
     def __init__(
@@ -74,12 +79,16 @@ class Searcher(TwoTowers):
             query_encoder_name: The checkpoint of the query encoder.
             context_encoder_tokenizer: A tokenizer other than that encoder's own.
             query_encoder_tokenizer: The same for queries.
-            reranking_model_name: Refused: `ClassificationModel.rerank` ranks passages again.
+            reranking_model_name: A cross-encoder, by which `predict` orders what it has found: the folder of a
+                ClassificationModel or T5Model, or a checkpoint for the classification of pairs. It is not saved: name
+                it again when the model is opened.
             prediction_passages: What `predict` searches: texts, a frame with a column `passages`, or the path of one.
-            teacher_model_name: Refused: a teacher's scores come with the rows, in the column `teacher_scores`.
-            teacher_tokenizer_name: Refused likewise.
+            teacher_model_name: What scores passages while training, where rows have no `teacher_scores`; see
+                `args.teacher_type`. It is not saved either.
+            teacher_tokenizer_name: A tokenizer other than the teacher's own.
             autoencoder_model: Refused: vectors are as long as the encoder makes them.
-            clustering_model: Refused: batches are made of rows of like lengths.
+            clustering_model: An encoder, as for RepresentationModel, whose vectors say which rows are alike; by default
+                those of the model are taken.
             args: Arguments as a dict or `RetrievalArgs`.
             use_cuda: As for `CheckpointedModel`.
             cuda_device: As for `CheckpointedModel`.
@@ -88,17 +97,12 @@ class Searcher(TwoTowers):
         Raises:
             ArgumentError: For unknown arguments and methods that there are not.
             DataError: If something is wrong with the passages.
+            MissingExtraError: If the teacher needs a package that is not installed.
         """
-        elsewhere = (
-            reranking_model_name,
-            teacher_model_name,
-            teacher_tokenizer_name,
-            autoencoder_model,
-            clustering_model,
-        )
-        for (name, instead), given in zip(_ELSEWHERE.items(), elsewhere, strict=True):
-            if given is not None:
-                raise ArgumentError(f"RetrievalModel cannot use '{name}': {instead}.")
+        if autoencoder_model is not None:
+            raise ArgumentError(
+                "RetrievalModel cannot use 'autoencoder_model': vectors are as long as the encoder makes them."
+            )
         super().__init__(
             model_type,
             model_name,
@@ -114,6 +118,17 @@ class Searcher(TwoTowers):
             self.given_passages = as_passages(prediction_passages, name="prediction_passages", args=self.args)
         self.seen_passages = None if self._source is None else read_passages(self._source)
         self._index: tuple[Any, PassageIndex] | None = None
+        place: dict[str, Any] = {"use_cuda": use_cuda, "cuda_device": cuda_device}
+        self.teacher: Ranker | None = None
+        if teacher_model_name is not None:
+            named = {"tokenizer_name": teacher_tokenizer_name, "device": self.device}
+            self.teacher = opened_teacher(teacher_model_name, self.args, **named, **place)
+        self.reranker: CrossEncoder | None = None
+        if reranking_model_name is not None:
+            self.reranker = opened_reranker(reranking_model_name, self.args, **place)
+        self.clustering_model: Any = None
+        if clustering_model is not None:
+            self.clustering_model = opened_clustering_model(clustering_model, self.args, **place)
 
     @property
     def prediction_passages(self) -> pd.DataFrame | None:
@@ -160,6 +175,8 @@ class Searcher(TwoTowers):
             read = read_collection(rows, kind, split, name=name)
             rows = read.pairs() if split == "train" else read.best_pairs()
             options = {**({} if split == "train" else read.searched()), **(options or {})}
+        if split == "train" and has_quartets(self.args):
+            rows = rows_of_quartets(rows, self.args, name=name)
         data = super().prepared(rows, name=name, split=split, renames=renames, options=options)
         if split == "eval":
             # What is wrong with them is said before anything is computed.
@@ -188,11 +205,7 @@ class Searcher(TwoTowers):
             gold: The passage of each row.
             negatives: The hard negatives of each row.
         """
-        extra = pd.DataFrame({"passages": [text for texts in negatives for text in texts]}, dtype=object)
-        passages = together([gold, extra]) if len(extra) else together([gold])
-        place = _places(passages)
-        own = [place[key] for key in _keys(gold)]
-        used = [[first, *(place[text, ""] for text in texts)] for first, texts in zip(own, negatives, strict=True)]
+        passages, used = numbered(gold, negatives)
         # Weights are about to change, and with them all vectors.
         self._index = None
         self.seen_passages = together([passages] if self.seen_passages is None else [self.seen_passages, passages])
@@ -229,13 +242,13 @@ class Searcher(TwoTowers):
         judged = relevant_docs(options.get("relevant_docs"), len(frame))
         passages = self._searched_for(frame, gold, judged, options, name=data.name)
         # What is cut of them was said when the rows were read.
-        index = self._indexed(self._embedded(passages, warns=False))
+        index = self.indexed(self._embedded(passages, warns=False))
         cuts = cuts_of(options)
         number = max(*cuts, options.get("retrieve_n_docs") or args["retrieve_n_docs"])
         scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
-        place = _places(passages)
-        own = np.array([place[key] for key in _keys(gold)])
-        shared = right_of_queries(frame["query_text"].tolist(), _keys(gold))
+        place = numbers_of(passages)
+        own = np.array([place[key] for key in keys_of(gold)])
+        shared = right_of_queries(frame["query_text"].tolist(), keys_of(gold))
         right = places_of([{**theirs, **more} for theirs, more in zip(shared, judged, strict=True)], place)
         how: Any = {"device": self.device, "strategy": index.strategy}
         lost = [surprise(queries, index.vectors, which, scale_of(args), **how) for which in (own, places[:, 0])]
@@ -267,16 +280,21 @@ class Searcher(TwoTowers):
         args = self.args
         key = (_digest(passages), id(self.model), args["faiss_index_type"], args.max_seq_length, args["include_title"])
         if self._index is None or self._index[0] != key:
-            self._index = (key, self._indexed(self._embedded(passages)))
+            self._index = (key, self.indexed(self._embedded(passages)))
         return self._index[1]
 
-    def _indexed(self, vectors: np.ndarray) -> PassageIndex:
+    def indexed(self, vectors: np.ndarray) -> PassageIndex:
+        """Return an index of vectors, as the arguments want it."""
         kind = self.args["faiss_index_type"]
         return PassageIndex(vectors, kind=kind, device=self.device, strategy=self.config.strategy)
 
     def _embedded(self, passages: pd.DataFrame, *, warns: bool = True) -> np.ndarray:
         dataset = self.tokenised_passages(passages, split="predict", name="passages", warns=warns)
-        return stacked(self._run(CONTEXT, dataset, show=not self.args.silent).values)
+        return self.vectors(CONTEXT, dataset)
+
+    def vectors(self, part: str, dataset: Dataset) -> np.ndarray:
+        """Return the vectors of tokenised texts of a part, of shape (texts, width); or of each several."""
+        return stacked(self._run(part, dataset, show=not self.args.silent).values)
 
     def _run(self, part: str, dataset: Dataset, *, show: bool) -> Outputs:
         network = self.model
@@ -292,15 +310,5 @@ class Searcher(TwoTowers):
         )
 
 
-def _keys(passages: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return what makes each passage another than the rest: its text and its title."""
-    titles = passages["title"].tolist() if "title" in passages else [""] * len(passages)
-    return list(zip(passages["passages"].tolist(), titles, strict=True))
-
-
-def _places(passages: pd.DataFrame) -> dict[tuple[str, str], int]:
-    return {key: place for place, key in enumerate(_keys(passages))}
-
-
 def _digest(passages: pd.DataFrame) -> str:
-    return hashlib.sha256(repr(_keys(passages)).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(repr(keys_of(passages)).encode("utf-8", "surrogatepass")).hexdigest()

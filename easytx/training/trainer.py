@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from easytx.training.batching import LengthGroupedSampler
 from easytx.training.checkpoints import rotate, seal, unseal
 from easytx.training.compiling import compiled
 from easytx.training.copies import forget_copies
+from easytx.training.course import Course
 from easytx.training.losses import LossFunction
 from easytx.training.memory import keep_freed_memory
 from easytx.training.recovery import RecoveringTrainer
@@ -42,6 +44,7 @@ class EasyTrainer(RecoveringTrainer):
         batch_columns: Columns that the collator reads besides those that the model takes.
         compiles: Whether steps are computed by compiled code.
         parameter_groups: Splits a model's parameters into the optimiser's groups.
+        course: What the task changes as the training goes on.
         **kwargs: For the Trainer.
     """
 
@@ -56,6 +59,7 @@ class EasyTrainer(RecoveringTrainer):
         batch_columns: tuple[str, ...] = (),
         compiles: bool = False,
         parameter_groups: Callable[[nn.Module], list[dict[str, Any]]],
+        course: Course | None = None,
         **kwargs: Any,
     ) -> None:
         self.use_cache = getattr(kwargs["model"].config, "use_cache", None)
@@ -72,6 +76,7 @@ class EasyTrainer(RecoveringTrainer):
         self.batch_columns = batch_columns
         self.compiles = compiles
         self.parameter_groups = parameter_groups
+        self.course = course or Course()
         self.sampler: LengthGroupedSampler | None = None
         self.by_row: list[nn.Embedding] = []
 
@@ -86,6 +91,8 @@ class EasyTrainer(RecoveringTrainer):
         self._signature_columns: Any = [*dict.fromkeys([*taken, *self.batch_columns])]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.course.sampler is not None:
+            return self.course.sampler
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         batch = self._train_batch_size * self.args.world_size
@@ -130,6 +137,10 @@ class EasyTrainer(RecoveringTrainer):
         forget_copies(network)
         with keep_freed_memory(self.args.device), named_memory_errors(self.args.device):
             return super()._inner_training_loop(*args, **kwargs)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        compute = functools.partial(super().training_step, model, inputs, num_items_in_batch)
+        return compute() if self.course.repeats is None else self.course.repeats.computed(self, compute)
 
     def compute_loss(
         self,

@@ -152,6 +152,11 @@ def test_evaluation_takes_passages_or_queries_with_theirs(checkpoint: Path) -> N
     assert model.eval_model(pairs).to_frame()["gold_passage"].tolist() == PASSAGES[:2]
 
 
+def test_negatives_are_searched_and_batches_clustered_as_for_a_retriever(checkpoint: Path) -> None:
+    model = _model(checkpoint, ance_training=True, train_batch_size=3, no_save=True)
+    assert model.train_model(PASSAGES, clustered_training=True).global_step == 2
+
+
 def test_a_word_alone_is_query_and_passage() -> None:
     assert cloze_texts(["word"], RetrievalArgs()) == (["word"], ["word"])
 
@@ -166,3 +171,13 @@ def test_what_cannot_be_is_said(tmp_path: Path, checkpoint: Path) -> None:
     with pytest.raises(ArgumentError) as refused:
         _model(checkpoint, min_span_length=5).train_model(PASSAGES)
     assert str(refused.value) == ("min_span_length is 5, more than max_span_length, 4. Set it to that or less.")
+    retriever = RetrievalModel(checkpoint, use_cuda=False, args=SETTINGS)
+    retriever.save_model(tmp_path / "teacher")
+    args = {**SETTINGS, "teacher_type": "bi_encoder", "reranking_kl_div_loss": True}
+    taught = PretrainRetrievalModel(checkpoint, teacher_model_name=str(tmp_path / "teacher"), args=args)
+    with pytest.raises(ArgumentError) as refused:
+        taught.train_model(PASSAGES)
+    assert str(refused.value) == (
+        "A teacher cannot score pieces of passages that are drawn anew each time: train a RetrievalModel from this "
+        "one's folder, with queries and teacher_model_name."
+    )

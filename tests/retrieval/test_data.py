@@ -45,8 +45,8 @@ def test_passages_come_first_and_then_all_hard_negatives() -> None:
     assert batch["passage_input_ids"][:, 0].tolist() == [3, 8, 12, 4, 6, 13]
     assert batch["passage_input_ids"][0].tolist() == [3, 98, 98]
     assert batch["passage_attention_mask"].sum(dim=1).tolist() == [1, 3, 1, 2, 1, 1]
-    # Of the first query the last passage is its own, in another row's place.
-    assert batch["labels"][..., 0].tolist() == [[1, 0, 0, 2, 2, -1], [0, 1, 0, 3, 3, 3], [0, 0, 1, 3, 3, 2]]
+    # Of the first query the last passage is its own, in another row's place; of the last query it is the first one.
+    assert batch["labels"][..., 0].tolist() == [[1, 0, 0, 2, 2, -1], [0, 1, 0, 3, 3, 3], [-1, 0, 1, 3, 3, 2]]
     np.testing.assert_array_equal(batch["labels"][0, :, 1], [9.0, NAN, NAN, 8.0, 7.0, NAN])
 
 

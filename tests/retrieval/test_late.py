@@ -16,7 +16,7 @@ import easytx
 from easytx import RepresentationModel, RetrievalModel
 from easytx.errors import ArgumentError, CheckpointError
 from easytx.retrieval import late
-from easytx.retrieval.index import PassageIndex, stacked
+from easytx.retrieval.index import PassageIndex, centres, stacked
 from easytx.testing import tiny_checkpoint
 
 from .conftest import PASSAGES, QUERIES
@@ -142,3 +142,31 @@ def test_what_cannot_be_is_said(make: Make, tmp_path: Path) -> None:
         f"multi_head_vectors splits a vector by attention heads, but '{odd}' has 3 heads and a width of 32. Leave "
         "multi_head_vectors out, or take another checkpoint."
     )
+
+
+def test_several_vectors_are_searched_clustered_and_taught(make: Make, rows: pd.DataFrame, tmp_path: Path) -> None:
+    teacher = make(args=TOKENS)
+    teacher.save_model(tmp_path / "teacher")
+    args = {**TOKENS, "ance_training": True, "reranking_kl_div_loss": True, "teacher_type": "bi_encoder"}
+    model = make(args={**args, "train_batch_size": 2}, teacher_model_name=str(tmp_path / "teacher"))
+    assert model.train_model(rows, clustered_training=True).global_step == 2
+    ours, theirs = teacher.encode_queries(QUERIES), teacher.encode_passages(PASSAGES)
+    scores = model.teacher.scores(QUERIES, PASSAGES, np.ones((4, 6), dtype=bool))
+    np.testing.assert_allclose(scores, _compared([*ours], [*theirs], "maxsim"), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(centres(ours)[0], ours[0].mean(axis=0), rtol=1e-6)
+
+
+def test_dropout_of_vectors_is_for_training_alone(make: Make, rows: pd.DataFrame) -> None:
+    model = make(args={**TOKENS, "output_dropout": 0.5})
+    before = model.encode_queries(QUERIES)[0]
+    network, batch = model.model, model.collator()([*model.prepared(rows, name="", split="train", renames={}).dataset])
+    network.output_dropout = 0.5
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    with torch.no_grad():
+        network.eval()
+        quiet = [network(**inputs).logits for _ in range(2)]
+        network.training = True
+        np.testing.assert_array_equal(model.encode_queries(QUERIES)[0], before)
+        loud = network(**inputs).logits
+    torch.testing.assert_close(*quiet)
+    assert not torch.allclose(loud, quiet[0], rtol=1e-2)

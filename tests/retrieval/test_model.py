@@ -144,6 +144,10 @@ def test_training_brings_queries_and_passages_together(make: Make, rows: pd.Data
         {"include_kl_div_loss": True, "include_nll_loss": False},
         {"mse_loss": True, "include_nll_loss": False},
         {"similarity_function": "cosine", "skip_hard_negatives_for_nll": True},
+        {"include_bce_loss": True, "include_nll_loss": False},
+        {"include_multi_negatives_loss": True, "include_nll_loss": False},
+        {"include_quartet_loss": True, "include_nll_loss": False},
+        {"nll_lambda_start_decay": 1, "nll_lambda_min": 0.1},
     ],
     ids=lambda args: next(iter(args)),
 )
@@ -448,17 +452,15 @@ def test_hard_negatives_of_texts_alone_may_be_right(make: Make) -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("name", ["ance_training", "use_autoencoder", "unified_rr", "include_quartet_loss"])
+@pytest.mark.parametrize("name", ["use_autoencoder", "unified_rr", "external_embeddings"])
 def test_methods_that_there_are_not_are_refused(make: Make, name: str) -> None:
     with pytest.raises(ArgumentError, match=rf"^{name}=True asks for a method that RetrievalModel does not have\."):
         make(args={name: True})
 
 
 def test_models_that_there_are_not_are_refused(make: Make) -> None:
-    with pytest.raises(
-        ArgumentError, match=r"^RetrievalModel cannot use 'teacher_model_name': a teacher's scores come"
-    ):
-        make(teacher_model_name="some/teacher")
+    with pytest.raises(ArgumentError, match=r"^RetrievalModel cannot use 'autoencoder_model': vectors are as long"):
+        make(autoencoder_model="some/autoencoder")
     assert make(teacher_model_name=None, autoencoder_model=None).towers
     with pytest.raises(ArgumentError, match=r"^RetrievalModel needs a model name"):
         RetrievalModel()
