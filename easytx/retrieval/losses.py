@@ -67,7 +67,7 @@ class RetrievalLoss:
             ArgumentError: If they include none, or leave open when a weight is to fall.
         """
         self.args = args
-        self.parts = [(weight, part) for name, weight, part in _parts(args) if args[name]]
+        self.parts = [(weight, part) for is_in, weight, part in _parts(args) if is_in]
         if not self.parts and not args["include_nll_loss"]:
             raise ArgumentError("No loss is included: set include_nll_loss=True or another one.")
         if args["nll_lambda_min"] is not None and args["nll_lambda_start_decay"] is None:
@@ -92,18 +92,22 @@ class RetrievalLoss:
         return torch.stack(losses).sum()
 
 
-def _parts(args: ModelArgs) -> list[tuple[str, float, Part]]:
-    """Return all losses but the cross entropy: the argument that includes each, and its weight."""
+def _parts(args: ModelArgs) -> list[tuple[bool, float, Part]]:
+    """Return all losses but the cross entropy: whether each is included, and its weight."""
     scale = scale_of(args)
     return [
-        ("include_triplet_loss", args["triplet_lambda"], lambda s, kind, _: triplet(s, kind, args["triplet_margin"])),
-        ("include_margin_mse_loss", args["margin_mse_lambda"], margin_mse),
-        ("mse_loss", 1.0, lambda s, _, teacher: mse(s, teacher)),
-        ("include_kl_div_loss", args["kl_div_lambda"], lambda s, kind, t: kl_divergence(s * scale, kind, t)),
-        ("reranking_kl_div_loss", args["kl_div_lambda"], lambda s, _, t: batch_divergence(s * scale, t)),
-        ("include_quartet_loss", args["quartet_lambda"], lambda s, kind, t: quartet(s * scale, kind, t)),
-        ("include_bce_loss", 1.0, lambda s, kind, _: pair_bce(s * scale, kind)),
-        ("include_multi_negatives_loss", 1.0, lambda s, kind, _: pair_bce(s * scale, kind, own=True)),
+        (
+            args["include_triplet_loss"],
+            args["triplet_lambda"],
+            lambda s, kind, _: triplet(s, kind, args["triplet_margin"]),
+        ),
+        (args["include_margin_mse_loss"], args["margin_mse_lambda"], margin_mse),
+        (args["mse_loss"], 1.0, lambda s, _, teacher: mse(s, teacher)),
+        (args["include_kl_div_loss"], args["kl_div_lambda"], lambda s, kind, t: kl_divergence(s * scale, kind, t)),
+        (args["reranking_kl_div_loss"], args["kl_div_lambda"], lambda s, _, t: batch_divergence(s * scale, t)),
+        (args["include_quartet_loss"], args["quartet_lambda"], lambda s, kind, t: quartet(s * scale, kind, t)),
+        (args["include_bce_loss"], 1.0, lambda s, kind, _: pair_bce(s * scale, kind)),
+        (args["include_multi_negatives_loss"], 1.0, lambda s, kind, _: pair_bce(s * scale, kind, own=True)),
     ]
 
 

@@ -108,6 +108,7 @@ def test_a_teacher_scores_what_has_no_score(
     assert sum(asked) <= 16
 
 
+@pytest.mark.real
 def test_a_pupil_believes_its_teacher(make: Make, rows: pd.DataFrame, tmp_path: Path) -> None:
     # The teacher takes the passage of the next row for the right one.
     others = rows.assign(gold_passage=[*PASSAGES[1:4], PASSAGES[0]])
