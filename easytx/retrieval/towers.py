@@ -166,7 +166,9 @@ class TwoTowers(BaseModel):
             )
         if self.config.tied and not all(trained.values()):
             raise ArgumentError("tie_encoders makes one encoder of both, so that both are trained or none.")
-        return [*self.args.freeze, *(part for part, is_trained in trained.items() if not is_trained)]
+        # Vectors are made of tokens. What has no gradients keeps several processes waiting.
+        poolers = [f"{part}.pooler" for part in trained if getattr(getattr(self.model, part), "pooler", None)]
+        return [*self.args.freeze, *poolers, *(part for part, is_trained in trained.items() if not is_trained)]
 
     def tokenised(self, part: str, texts: list[list[str]], *, split: str, name: str, warns: bool = True) -> Dataset:
         """Return tokenised texts as the encoder of a part takes them, and warn about cut ones.

@@ -28,17 +28,14 @@ class HighLosses:
         """Return the loss of a batch whose gradients are waiting to be applied.
 
         Args:
-            trainer: Whose model and optimiser it is about.
+            trainer: An `EasyTrainer`.
             compute: Computes the gradients of the batch, and returns its loss.
         """
         loss = compute()
         for _ in range(self.most):
             if not self._is_high(trainer, loss):
                 break
-            if trainer.args.max_grad_norm > 0:
-                trainer.accelerator.clip_grad_norm_(trainer.model.parameters(), trainer.args.max_grad_norm)
-            trainer.optimizer.step()
-            trainer.model.zero_grad()
+            trainer.take_step()
             loss = compute()
         self.losses.append(self._of_all_ranks(trainer, loss))
         return loss

@@ -142,6 +142,14 @@ class EasyTrainer(RecoveringTrainer):
         compute = functools.partial(super().training_step, model, inputs, num_items_in_batch)
         return compute() if self.course.repeats is None else self.course.repeats.computed(self, compute)
 
+    def take_step(self) -> None:
+        """Move the weights by the gradients that are waiting, in a step that is none of the schedule."""
+        network: Any = self.model
+        if self.args.max_grad_norm > 0:
+            self._clip_grad_norm(network)
+        self.optimizer.step()
+        network.zero_grad()
+
     def compute_loss(
         self,
         model: nn.Module,
