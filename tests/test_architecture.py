@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import easytx
+from easytx.core.base_model import BaseModel
+from easytx.core.registry import MODEL_CLASSES, model_class
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "easytx"
@@ -77,6 +79,15 @@ def test_no_file_outgrows_its_limit() -> None:
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
     too_long = {_name(path): count for path, count in lines.items() if count > _most_lines(path)}
     assert too_long == {}
+
+
+@pytest.mark.parametrize("name", MODEL_CLASSES)
+def test_a_model_class_is_the_fourth_of_its_line_at_most(name: str) -> None:
+    line: list[type] = [model_class(name)]
+    while line[-1] is not BaseModel:
+        (parent,) = line[-1].__bases__
+        line.append(parent)
+    assert len(line) <= 4, line
 
 
 def test_nothing_outside_the_command_line_prints() -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from typing_extensions import override
 
 from easytx.config.warn import warn_user
-from easytx.core.layout import LayoutModel, network_inputs
+from easytx.core.layout import network_inputs
 from easytx.data.checks import counted
-from easytx.data.padding import TokenColumns
 from easytx.data.tokenise import column, lengths_of, with_column
 from easytx.errors import ArgumentError
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
+
+    from easytx.classification.model import ClassificationModel
 
 _MASK = "global_attention_mask"
 
@@ -27,59 +25,41 @@ _MASK = "global_attention_mask"
 _CHUNK = 1000
 
 
-class AttentiveModel(LayoutModel):
-    """A class whose caller may say which tokens have global attention; otherwise it is the first one of each text."""
+def check_global_attention(model: ClassificationModel) -> None:
+    """Have the configuration say which function chooses the tokens, and warn where it says so but none was given.
 
-    def __init__(
-        self,
-        model_type: str | None = None,
-        model_name: str | Path | None = None,
-        *,
-        global_attention_fn: Callable[..., Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take a function besides what `LabelledModel` takes.
-
-        Args:
-            model_type: As for `BaseModel`.
-            model_name: As for `BaseModel`.
-            global_attention_fn: Takes the token ids of some rows, a list each, and their texts, a list, or for pairs
-                two lists; returns for each row a 1 for every token with global attention and a 0 for every other. It is
-                not saved: give it again to a model that is opened.
-            **kwargs: As for `LabelledModel`.
-
-        Raises:
-            ArgumentError: If the network has no global attention.
-        """
-        super().__init__(model_type, model_name, **kwargs)
-        self.global_attention_fn = global_attention_fn
-        trained_with = getattr(self.config, "global_attention_fn", None)
-        if global_attention_fn is None:
-            if trained_with:
-                warn_user(f"'{self._name}' was trained with global_attention_fn={trained_with}; give it again.")
-            return
-        if _MASK not in network_inputs(self.auto_class, self.config):
-            raise ArgumentError(
-                f"global_attention_fn is for models with global attention, such as longformer, but '{self._name}' is "
-                f"of the type {self.config.model_type}."
-            )
-        self.config.global_attention_fn = getattr(global_attention_fn, "__name__", type(global_attention_fn).__name__)
-
-    @override
-    def encoded(self, texts: Sequence[list[Any]], *, overlap: int | None, split: str, name: str) -> Dataset:
-        dataset = super().encoded(texts, overlap=overlap, split=split, name=name)
-        if self.global_attention_fn is None:
-            return dataset
-        return _with_global_attention(dataset, texts, self.global_attention_fn)
-
-    @override
-    def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
-        pad = super().collator()
-        return pad if self.global_attention_fn is None else TokenColumns(pad, **{_MASK: 1})
+    Raises:
+        ArgumentError: If there is a function, but the network has no global attention.
+    """
+    choose, config, name = model.global_attention_fn, model.config, model.args.model_name
+    trained_with = getattr(config, "global_attention_fn", None)
+    if choose is None:
+        if trained_with:
+            warn_user(f"'{name}' was trained with global_attention_fn={trained_with}; give it again.")
+        return
+    if _MASK not in network_inputs(model.auto_class, config):
+        raise ArgumentError(
+            f"global_attention_fn is for models with global attention, such as longformer, but '{name}' is of the type "
+            f"{config.model_type}."
+        )
+    config.global_attention_fn = getattr(choose, "__name__", type(choose).__name__)
 
 
-def _with_global_attention(dataset: Dataset, texts: Sequence[list[Any]], choose: Callable[..., Any]) -> Dataset:
-    """Return features with the caller's choice of tokens."""
+def with_global_attention(dataset: Dataset, texts: Sequence[list[Any]], choose: Callable[..., Any] | None) -> Dataset:
+    """Return features that say which of their tokens have global attention; without a choice, features as they are.
+
+    Args:
+        dataset: The features.
+        texts: What they were made from: one list of texts, or two for pairs.
+        choose: Takes the token ids of some features, a list each, and their texts, a list, or for pairs two lists;
+            returns for each feature a 1 for every token with global attention and a 0 for every other. It is not saved:
+            give it again to a model that is opened.
+
+    Raises:
+        ArgumentError: If the choice is not a 0 or 1 for each token.
+    """
+    if choose is None:
+        return dataset
     row, length = column(dataset, "row"), lengths_of(dataset)
     masks: list[np.ndarray] = []
     for start in range(0, len(dataset), _CHUNK):

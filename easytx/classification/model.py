@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 from typing_extensions import override
 
+from easytx.classification import attention, judging, reranking, results
 from easytx.classification import data as rules
 from easytx.classification.args import ClassificationArgs
 from easytx.classification.data import Answers
-from easytx.classification.judging import judged
-from easytx.classification.reranking import RerankingModel
-from easytx.classification.results import prediction
+from easytx.classification.kinds import NUMBER, ONE_CLASS, OneClass
 from easytx.config.model_args import ModelArgs
-from easytx.core.calls import Metric, custom_scores
+from easytx.core.calls import RANKING, Metric, custom_scores, with_multi_label_second
+from easytx.core.labelled import LabelledModel
 from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
-from easytx.metrics.classification import classification_scores, per_class_table, regression_scores
 from easytx.training.inference import Outputs
 from easytx.training.judged import Judged
 from easytx.training.losses import LossFunction
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class ClassificationModel(RerankingModel):
+class ClassificationModel(LabelledModel):
     """Classify texts or pairs of texts; with `args.regression`, predict a number for each.
 
     Example:
@@ -44,6 +43,18 @@ class ClassificationModel(RerankingModel):
     args_class: ClassVar[type[ModelArgs]] = ClassificationArgs
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
+    train_model = with_multi_label_second(
+        LabelledModel.train_model, "output_dir", "show_running_loss", "args", "eval_data", *RANKING, "verbose"
+    )
+    eval_model = with_multi_label_second(LabelledModel.eval_model, "output_dir", "verbose", "silent", "wandb_log")
+    predict = with_multi_label_second(LabelledModel.predict)
+    rerank = reranking.rerank
+
+    @property
+    def kind(self) -> OneClass:
+        """What is answered for a row."""
+        return NUMBER if self.args["regression"] else ONE_CLASS
+
     def __init__(
         self,
         model_type: str | None = None,
@@ -55,94 +66,76 @@ class ClassificationModel(RerankingModel):
         args: Mapping[str, Any] | ModelArgs | None = None,
         use_cuda: bool | None = None,
         cuda_device: int = -1,
+        *,
+        global_attention_fn: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """See `LabelledModel`; `weight` may be a list, a dict from label to weight, or "balanced"."""
+        """See `LabelledModel`; `global_attention_fn` is what `attention.with_global_attention` takes as `choose`."""
         tokenizer: dict[str, Any] = {"tokenizer_type": tokenizer_type, "tokenizer_name": tokenizer_name}
         given: dict[str, Any] = {"weight": weight, "args": args, "use_cuda": use_cuda, "cuda_device": cuda_device}
         super().__init__(model_type, model_name, num_labels=num_labels, **tokenizer, **given, **kwargs)
+        self.global_attention_fn = global_attention_fn
+        attention.check_global_attention(self)
         if self.args["regression"]:
             self.labels, self.num_labels = None, 1
 
     @override
     def head_config(self) -> dict[str, Any]:
-        if self.args["regression"]:
-            return {"num_labels": 1, "problem_type": "regression"}
-        return {**self.known_labels().for_config(), "problem_type": "single_label_classification"}
+        return self.kind.head_config(self)
+
+    @override
+    def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
+        return super().read(rows, name=name, split=split, renames={**reranking.names_of_pairs(self, rows), **renames})
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
-        texts = self.as_read([texts_of(frame, text, name=name) for text in self.columns.texts_in(frame)])
-        boxes = self.boxes(frame, texts[0], name=name)
+        texts = self.layout.words([texts_of(frame, text, name=name) for text in self.columns.texts_in(frame)])
+        boxes = self.layout.boxes(frame, texts[0], name=name)
         targets = None if split == "predict" else self.targets(frame["labels"], split, name)
         if split == "train":
             warn_about_duplicates(compared := self.compared(frame), compared.columns.tolist(), name=name)
         overlap = window_overlap(self.tokenizer, self.args, pairs=len(texts) == 2)
-        features = self.placed(self.encoded(texts, overlap=overlap, split=split, name=name), boxes)
+        features = self.encoded(texts, overlap=overlap, split=split, name=name)
+        features = attention.with_global_attention(features, texts, self.global_attention_fn)
+        features = self.layout.placed(features, boxes, self.tokenizer)
         return features if targets is None else with_column(features, "labels", targets[column(features, "row")])
 
     def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
-        """Return what the model learns for each row: a label id, or with regression a number."""
-        if self.args["regression"]:
-            return rules.numbers(labels, name=name)
-        return self.label_ids(rules.classes(labels, name=name), split, name)
+        """Return what the model learns for each row; in training, labels and weights are learnt here."""
+        return self.kind.targets(self, labels, split, name)
 
     @override
     def loss(self) -> LossFunction | None:
-        return None if self.args["regression"] else self.class_loss("single_label")
+        return self.kind.loss(self)
 
     @override
     def decode(self, outputs: Outputs, data: TaskData) -> Answers:
-        rows = rules.by_row(outputs.values, data.features_of_rows())
-        return rules.regression_answers(*rows) if self.args["regression"] else rules.single_answers(*rows, self.args)
+        return self.kind.answers(self, *rules.by_row(outputs.values, data.features_of_rows()))
 
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        truth, predicted = rules.targets_of(data), answers.predicted
-        if self.args["regression"]:
-            own = regression_scores(truth, predicted)
-        else:
-            own = classification_scores(truth, answers.logits, predictions=predicted)
-        ranked = self.scores_of_ranking(answers, truth, data.frame)
-        return {**own, **ranked, **custom_scores(metrics, truth, predicted, answers.logits)}
+        own = self.kind.scores(self, answers, data)
+        return {**own, **custom_scores(metrics, rules.targets_of(data), *self.kind.for_metrics(answers))}
 
     def answer_labels(self, answers: Answers) -> Any:
-        """Return the answers as the user's own labels: an array for whole numbers from 0, else a list."""
-        as_they_are = self.args["regression"] or self.known_labels().is_range
-        return answers.predicted if as_they_are else self.known_labels().decode(answers.predicted)
+        """Return the answers as the user's own labels."""
+        return self.kind.labels(self, answers)
 
     def raw(self, answers: Answers) -> Any:
-        """Return the logits: of shape (rows, labels), or with windows one array of shape (windows, labels) a row."""
-        if self.args["sliding_window"]:
-            return answers.windows
-        return answers.logits[:, 0] if self.args["regression"] else answers.logits
+        """Return the outputs behind the answers."""
+        return self.kind.raw(self, answers)
 
     @override
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> EvalResult:
-        frame = self.answer_frame(answers, data)
-        if self.args["regression"]:
-            return EvalResult(result, self.raw(answers), [], frame)
-        truth = rules.targets_of(data)
-        differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
-        wrong = rules.wrong_examples(frame, self.columns.texts_in(frame), np.flatnonzero(differs))
-        return EvalResult(result, self.raw(answers), wrong, frame, self.table(truth, answers))
+        return results.evaluation(self, result, answers, data)
 
     @override
     def judged(self, answers: Answers, data: TaskData) -> Judged:
-        return judged(self, answers, data)
-
-    def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
-        """Return precision, recall, F1 and support of each label."""
-        return per_class_table(truth, answers.predicted, self.known_labels().names)
+        return judging.judged(self, answers, data)
 
     @override
     def prediction(self, answers: Answers, data: TaskData) -> Prediction | PredictionWithStates:
-        return prediction(self, answers, data)
-
-    def answer_frame(self, answers: Answers, data: TaskData) -> pd.DataFrame:
-        """Return the rows with their prediction and, for classes, its probability."""
-        certain = {} if self.args["regression"] else {"probability": answers.probabilities.max(axis=1)}
-        return data.frame.assign(prediction=list(self.answer_labels(answers)), **certain)
+        return results.prediction(self, answers, data)
 
     def predict_proba(self, to_predict: Any, **kwargs: Any) -> pd.DataFrame:
         """Return probabilities, one column per label, in the order and under the index of the rows."""

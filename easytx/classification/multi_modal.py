@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from typing_extensions import override
 
@@ -16,26 +15,24 @@ from easytx.classification.args import MultiModalClassificationArgs
 from easytx.classification.data import Answers
 from easytx.classification.folders import PLACES, Samples
 from easytx.classification.fusion import TextImageConfig
+from easytx.classification.kinds import MANY_LABELS, OneClass
 from easytx.classification.model import ClassificationModel
-from easytx.classification.multi_label import MultiLabelClassificationModel
 from easytx.classification.multi_modal_results import MultiModalEvalResult
+from easytx.classification.results import answer_frame
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading
-from easytx.core.calls import Metric
 from easytx.core.results import TrainResult
 from easytx.data.checks import texts_of, warn_about_duplicates
 from easytx.data.frames import Columns
 from easytx.data.images import IMAGE, ImageCollator, image_keys, need_pillow, stored_images, with_images
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, window_overlap, with_column
-from easytx.training.inference import Outputs
-from easytx.training.losses import LossFunction
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class MultiModalClassificationModel(MultiLabelClassificationModel):
+class MultiModalClassificationModel(ClassificationModel):
     """Classify texts that come with an image each; with `multi_label=True`, give each as many labels as fit.
 
     Example:
@@ -91,7 +88,8 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
         self._stated = {**named, **({"multi_label": True} if multi_label else {})}
         device: dict[str, Any] = {"use_cuda": use_cuda, "cuda_device": cuda_device}
         labels: dict[str, Any] = {"labels": label_list} if label_list is not None else {}
-        super().__init__(model_type, model_name, num_labels, pos_weight, args, **device, **labels, **kwargs)
+        labels |= {"num_labels": num_labels, "weight": pos_weight}
+        super().__init__(model_type, model_name, args=args, **device, **labels, **kwargs)
 
     # The network
 
@@ -174,41 +172,19 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
     # The answers: those of one class a row, or of any number of labels
 
     @property
-    def _kind(self) -> type[ClassificationModel]:
-        return MultiLabelClassificationModel if self.args["multi_label"] else ClassificationModel
-
     @override
-    def head_config(self) -> dict[str, Any]:
-        return self._kind.head_config(self)
+    def kind(self) -> OneClass:
+        return MANY_LABELS if self.args["multi_label"] else super().kind
 
-    @override
-    def targets(self, labels: pd.Series, split: str, name: str) -> np.ndarray:
-        return self._kind.targets(self, labels, split, name)
-
-    @override
-    def weigh(self, ids: np.ndarray) -> None:
-        self._kind.weigh(self, ids)
-
-    @override
-    def loss(self) -> LossFunction | None:
-        return self._kind.loss(self)
-
-    @override
-    def decode(self, outputs: Outputs, data: TaskData) -> Answers:
-        return self._kind.decode(self, outputs, data)
-
-    @override
-    def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        return self._kind.score(self, answers, data, metrics)
-
-    @override
-    def table(self, truth: np.ndarray, answers: Answers) -> pd.DataFrame:
-        return self._kind.table(self, truth, answers)
+    @property
+    def pos_weight(self) -> Any:
+        """A weight per label, as it was given."""
+        return self.weight
 
     @override
     def answer_labels(self, answers: Answers) -> Any:
         vectors = self.args["multi_label"] and not self.args["predict_names"]
-        return answers.predicted if vectors else self._kind.answer_labels(self, answers)
+        return answers.predicted if vectors else super().answer_labels(answers)
 
     @override
     def raw(self, answers: Answers) -> Any:
@@ -216,8 +192,8 @@ class MultiModalClassificationModel(MultiLabelClassificationModel):
 
     @override
     def evaluation(self, result: dict[str, Any], answers: Answers, data: TaskData) -> MultiModalEvalResult:  # type: ignore[override]
-        table = None if self.args["regression"] else self.table(rules.targets_of(data), answers)
-        return MultiModalEvalResult(result, self.raw(answers), self.answer_frame(answers, data), table)
+        table = None if self.args["regression"] else self.kind.table(self, answers, rules.targets_of(data))
+        return MultiModalEvalResult(result, self.raw(answers), answer_frame(self, answers, data), table)
 
     # The methods, with what is said of samples where scripts of old say it
 

@@ -1,4 +1,4 @@
-"""What `predict` of a classifier returns, with the hidden states behind it where they are asked for."""
+"""What `eval_model` and `predict` of a classifier return, with hidden states where they are asked for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from easytx.classification.data import Answers
-from easytx.core.results import Prediction, PredictionWithStates
+from easytx.classification.data import Answers, targets_of, wrong_examples
+from easytx.core.results import EvalResult, Prediction, PredictionWithStates
 from easytx.core.running import run_model
 from easytx.data.prepared import TaskData
 from easytx.training.inference import trimmed
@@ -18,12 +19,29 @@ if TYPE_CHECKING:
     from easytx.classification.model import ClassificationModel
 
 
+def answer_frame(model: ClassificationModel, answers: Answers, data: TaskData) -> pd.DataFrame:
+    """Return the rows with their prediction and, for classes, its probability."""
+    certain = {} if model.args["regression"] else {"probability": answers.probabilities.max(axis=1)}
+    return data.frame.assign(prediction=list(model.answer_labels(answers)), **certain)
+
+
+def evaluation(model: ClassificationModel, result: dict[str, Any], answers: Answers, data: TaskData) -> EvalResult:
+    """Return scores and answers, the wrong ones among them, and the scores of each label."""
+    frame = answer_frame(model, answers, data)
+    if model.args["regression"]:
+        return EvalResult(result, model.raw(answers), [], frame)
+    truth = targets_of(data)
+    differs = (truth != answers.predicted).reshape(len(truth), -1).any(axis=1)
+    wrong = wrong_examples(frame, model.columns.texts_in(frame), np.flatnonzero(differs))
+    return EvalResult(result, model.raw(answers), wrong, frame, model.kind.table(model, answers, truth))
+
+
 def prediction(model: ClassificationModel, answers: Answers, data: TaskData) -> Prediction | PredictionWithStates:
     """Return the answers, with hidden states where the model's configuration asks for them.
 
     They take a second run over the rows.
     """
-    frame = model.answer_frame(answers, data)
+    frame = answer_frame(model, answers, data)
     found = Prediction(model.answer_labels(answers), model.raw(answers), frame)
     if not model.config.output_hidden_states:
         return found

@@ -114,8 +114,8 @@ class ModelArgs(ArgsObject):
     )
     packing: bool | None = arg(
         default=None,
-        help="Run the layers without padding, one row behind the other: None in prediction where CUDA can, True in "
-        "training too and with a warning where it cannot be, False never.",
+        help="Run the layers without padding, one row behind the other: None where it gains, which is in training on a "
+        "CPU and in prediction on CUDA; True always, with a warning where it cannot be; False never.",
     )
     thread_count: int | None = arg(default=None, help="Threads for torch on a CPU; None leaves torch's choice.", low=1)
     trainer_kwargs: dict[str, Any] = arg(default={}, help="Further fields of transformers.TrainingArguments.")

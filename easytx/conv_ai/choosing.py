@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM
 
 _DROPOUT = 0.1
@@ -54,8 +53,10 @@ def with_choices(kind: Any) -> Any:
             outputs["choice_logits"] = self._choice_logits(outputs, kwargs["attention_mask"])
             if candidates is not None and loss_weights is not None:
                 true = candidates.cumsum(0) - 1
-                reply_weight, choice_weight, smoothing = loss_weights.tolist()
-                told = reply_loss(outputs.logits[true], labels[true], smoothing=smoothing)
+                reply_weight, choice_weight, *smoothing = loss_weights.unbind()
+                told = reply_loss(outputs.logits[true], labels[true])
+                if smoothing:
+                    told = torch.lerp(told, reply_loss(outputs.logits[true], labels[true], smoothing=1.0), smoothing[0])
                 chosen = choice_loss(outputs["choice_logits"], candidates)
                 outputs["loss"] = reply_weight * told + choice_weight * chosen
             return outputs
@@ -103,11 +104,11 @@ def choice_loss(logits: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         logits: Of shape (sequences,), the candidates of the first row first.
         candidates: How many each row has, of shape (rows,).
     """
-    asked = candidates > 1
-    padded = pad_sequence(
-        list(logits.float().split(candidates.tolist())), batch_first=True, padding_value=float("-inf")
-    )
-    losses = functional.cross_entropy(padded, candidates - 1, reduction="none")
+    asked, true, scores = candidates > 1, candidates.cumsum(0) - 1, logits.float()
+    # Without a look at the numbers, which would have compiled code stop here.
+    place = torch.arange(len(scores), device=scores.device)
+    own = (place <= true[:, None]) & (place > (true - candidates)[:, None])
+    losses = torch.where(own, scores, float("-inf")).logsumexp(dim=1) - scores[true]
     return (losses * asked).sum() / asked.sum().clamp(min=1)
 
 

@@ -128,8 +128,8 @@ class Collator:
     Args:
         pad: The id to pad with.
         reads_apart: Whether an encoder reads the turns.
-        weights: For a model that chooses, the weights of the losses of tokens and of choosing, and how much the labels
-            are smoothed; else None.
+        weights: For a model that chooses, the weights of the losses of tokens and of choosing and, where labels are
+            smoothed, how much; else None.
         first: The id that starts a decoder, where its model is not told labels; else None.
     """
 
@@ -138,7 +138,7 @@ class Collator:
         pad: int,
         *,
         reads_apart: bool,
-        weights: tuple[float, float, float] | None = None,
+        weights: tuple[float, ...] | None = None,
         first: int | None = None,
     ) -> None:
         self.pad, self.reads_apart, self.weights, self.first = pad, reads_apart, weights, first

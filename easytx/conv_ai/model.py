@@ -96,7 +96,8 @@ class ConvAIModel(ChatCheckpoint):
     @override
     def collator(self) -> Collator:
         args, apart, pad = self.args, self.chat.reads_apart, self.tokenizer.pad_token_id
-        weights = (args["lm_coef"], args["mc_coef"], args.label_smoothing_factor) if self.chooses else None
+        smoothing = [args.label_smoothing_factor] if args.label_smoothing_factor else []
+        weights = (args["lm_coef"], args["mc_coef"], *smoothing) if self.chooses else None
         first = self.config.decoder_start_token_id if apart and self.loss() is not None else None
         return Collator(pad, reads_apart=apart, weights=weights, first=first)
 

@@ -229,8 +229,9 @@ class BaseModel(CheckpointedModel):
         return as_frame(rows, self.columns, name=name, args=self.args, renames=renames)
 
     def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return what makes rows alike or different, as columns of plain values: their texts."""
-        return frame[list(self.columns.texts_in(frame))]
+        """Return what makes rows alike or different, as columns of plain values: texts, and what stands beside them."""
+        beside = {name: frame[name].astype(str) for name in self.columns.beside if name in frame}
+        return frame[list(self.columns.texts_in(frame))].assign(**beside)
 
     def answered(self, to_predict: Any, kwargs: Mapping[str, Any]) -> tuple[Any, TaskData]:
         """Return answers for rows without labels, and the rows."""

@@ -23,16 +23,16 @@ _IGNORED = {
     "verbose_logging": "logging.getLogger('easytx') says how much is logged",
 }
 
-# What scripts of old pass for rankings where nothing of the kind is meant.
-_RANKING = {
+# What scripts of old pass for rankings where nothing of the kind is meant; to `train_model` in this order.
+RANKING = {
     "qrels": None,
     "run_dict": None,
     "eval_name": None,
     "eval_set": "dev",
     "top_k": 10,
     "include_titles": False,
-    "reranking_eval": False,
 }
+_OF_RANKINGS = {**RANKING, "reranking_eval": False}
 
 Metric = Callable[[Any, Any], Any]
 
@@ -108,8 +108,8 @@ def read_call(
             if value is None:
                 continue
             warn_user(f"{method}({name}=...) has no effect: {_IGNORED[name]}.")
-        elif name in _RANKING:
-            if value != _RANKING[name]:
+        elif name in _OF_RANKINGS:
+            if value != _OF_RANKINGS[name]:
                 raise ArgumentError(
                     f"{method} cannot use '{name}': ClassificationModel and T5Model rank passages, with rerank, and "
                     "score rankings, with as_reranker=True in args."

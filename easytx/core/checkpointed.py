@@ -11,6 +11,7 @@ from easytx.config.fields import names_of
 from easytx.config.global_args import resolve
 from easytx.config.model_args import ModelArgs
 from easytx.core import loading, onnx, saving
+from easytx.core.layout import Layout
 from easytx.errors import ArgumentError, CheckpointError
 from easytx.training.precision import mixed_precision, resolve_device
 from easytx.training.quantise import check_int8_device
@@ -38,7 +39,7 @@ class CheckpointedModel:
         results: The scores of the last evaluation.
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
-        reads_boxes: Whether the network takes, for each token, where on a page it stands.
+        layout: What the network reads of where on a page words stand.
         is_sweeping: Whether a sweep has chosen arguments.
         run_record: The tracker's run that it was trained in, here or before it was saved.
     """
@@ -51,7 +52,7 @@ class CheckpointedModel:
     opens_any: ClassVar[bool] = False
     # Classes whose folders are as good as own ones, arguments included.
     kin: ClassVar[tuple[str, ...]] = ()
-    reads_boxes: bool = False
+    layout: Layout = Layout()
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from easytx.core.running import wants_packing
 from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
+from easytx.data.padding import TokenColumns
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, NonFiniteLossError, OutOfMemoryError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
@@ -29,7 +30,7 @@ from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.dropout import quick_dropout
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.packing import packed
+from easytx.training.packing import packed, unpacked
 from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
@@ -193,7 +194,7 @@ class _Run:
             args=settings,
             train_dataset=self.train_data.dataset,
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
-            data_collator=collator,
+            data_collator=TokenColumns(collator),
             # The Trainer gives the model's configuration the special tokens of this one.
             processing_class=self.model.target_tokenizer,
             callbacks=[self.schedule, self.history, self.best, *([course] if course else []), *self.reporters],
@@ -231,7 +232,8 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
         data = self._held_out()
-        result, answers = self.model.evaluated(data, self.metrics, show=show)
+        with unpacked(self.model.model):
+            result, answers = self.model.evaluated(data, self.metrics, show=show)
         state = self.trainer.state
         self.history.add(state.global_step, result)
         self.best.add(state.global_step, result, self.trainer.control, at_epoch_end=self.schedule.at_epoch_end)

@@ -1,4 +1,4 @@
-"""What the tasks with labels share: where the labels come from, and what each of them weighs."""
+"""What the tasks with labels share: where these come from, what each weighs, and words that have a place on a page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from easytx.config.args_object import read_saved
 from easytx.config.warn import warn_user
 from easytx.core.base_model import BaseModel
+from easytx.core.layout import Layout
 from easytx.data.checks import counted, warn_about_imbalance
 from easytx.data.labels import LabelMap, from_mapping
 from easytx.errors import ArgumentError, LabelError
@@ -77,6 +80,18 @@ class LabelledModel(BaseModel):
         if stated is not None:
             self.set_labels(stated)
 
+    @override
+    def load_config(self, model_type: str | None) -> Any:
+        config = super().load_config(model_type)
+        self.layout = Layout.of(self.auto_class, config, name=self._name)
+        self.columns = self.layout.columns(self.columns)
+        self.tokenizer_options = self.layout.tokenizer_options(self.tokenizer_options)
+        return config
+
+    @override
+    def load_tokenizer(self) -> Any:
+        return self.layout.tokenizer(super().load_tokenizer())
+
     def learn_labels(self, values: Sequence[Any], *, name: str) -> LabelMap:
         """Return the label map for training, learnt from the labels of all rows unless it is known already.
 
@@ -99,6 +114,21 @@ class LabelledModel(BaseModel):
         self.set_labels(learnt)
         self.num_labels = len(learnt)
         return learnt
+
+    def learn_number(self, number: int, *, name: str) -> None:
+        """Take so many labels, whole numbers from 0, unless labels are known that stay.
+
+        Raises:
+            LabelError: If another number was stated.
+        """
+        if self.labels is None and self.num_labels not in (None, number):
+            raise LabelError(
+                f"num_labels is {self.num_labels}, but {name} has {number} labels a row. "
+                "Leave num_labels out, or give one 0 or 1 per label."
+            )
+        if self.labels is None or not (self._labels_are_fixed or self.trained):
+            self.set_labels(LabelMap.of_size(number))
+            self.num_labels = number
 
     @property
     def loss_fct(self) -> LossFunction | None:
@@ -135,7 +165,7 @@ class LabelledModel(BaseModel):
         return ids
 
     def weigh(self, ids: np.ndarray) -> None:
-        """Work out one weight per label, from the label ids of the training rows where they matter."""
+        """Work out one weight per label, from the label ids of the training rows, or 0 and 1 per label."""
         if self.weight is not None:
             self._weights = class_weights(self.weight, ids, self.known_labels().labels)
 

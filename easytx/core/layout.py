@@ -2,62 +2,79 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from typing_extensions import override
 
 from easytx.config.warn import warn_user
-from easytx.core.labelled import LabelledModel
 from easytx.data.boxes import BOX, PAGE, boxes_of, with_boxes
-from easytx.data.padding import TokenColumns
+from easytx.data.frames import Columns
 from easytx.data.tokenise import read_by_word
 from easytx.errors import CheckpointError
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
 
 _IMAGES = {"image", "pixel_values"}
 
 
-class LayoutModel(LabelledModel):
-    """A class whose network may be one that takes a box for each token.
+@dataclass(frozen=True)
+class Layout:
+    """What a network reads of where words stand on a page: a box for each token, or nothing.
 
-    Its rows need the columns x0, y0, x1 and y1 then, with one number for each word.
+    The rows of one that reads boxes need the columns x0, y0, x1 and y1, with one number for each word.
+
+    Attributes:
+        model_type: The network's type.
+        page: Width and height of the page that boxes lie on; None for a network that does not read any.
     """
 
-    @override
-    def load_config(self, model_type: str | None) -> Any:
-        config = super().load_config(model_type)
-        if reads_boxes(self.auto_class, config, name=self._name):
-            self.reads_boxes = True
-            self.columns = dataclasses.replace(self.columns, texts=self.columns.texts[:1], beside=BOX)
-            self.tokenizer_options = {**self.tokenizer_options, "add_prefix_space": True}
-        return config
+    model_type: str = ""
+    page: int | None = None
 
-    @override
-    def load_tokenizer(self) -> Any:
-        tokenizer = super().load_tokenizer()
-        return read_by_word(_without_boxes(tokenizer)) if self.reads_boxes else tokenizer
+    @classmethod
+    def of(cls, auto_class: str, config: Any, *, name: str) -> Layout:
+        """Return what a network reads.
 
-    @override
-    def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
-        return self.with_box_padding(super().collator())
+        Args:
+            auto_class: The Auto class of the network.
+            config: Its configuration.
+            name: What to call it in messages.
 
-    @override
-    def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
-        texts = super().compared(frame)
-        boxes = {part: frame[part].astype(str) for part in self.columns.beside if part in frame}
-        return texts.assign(**boxes)
+        Raises:
+            CheckpointError: If it takes an image of the page as well.
+        """
+        if not hasattr(config, "max_2d_position_embeddings"):
+            return cls(config.model_type)
+        inputs = network_inputs(auto_class, config)
+        if inputs & _IMAGES:
+            raise CheckpointError(
+                f"'{name}' is a {config.model_type} model, which reads an image of each page besides its words. "
+                "Use a layoutlm or lilt model: these read words and their boxes."
+            )
+        if "bbox" not in inputs:
+            return cls(config.model_type)
+        return cls(config.model_type, min(PAGE, int(config.max_2d_position_embeddings) - 1))
 
-    def as_read(self, texts: list[list[str]]) -> list[list[Any]]:
+    def columns(self, columns: Columns) -> Columns:
+        """Return the columns of a task, with those of the boxes; a text has no second one then."""
+        return columns if self.page is None else replace(columns, texts=columns.texts[:1], beside=BOX)
+
+    def tokenizer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a tokenizer is loaded with, so that it reads word by word."""
+        return options if self.page is None else {**options, "add_prefix_space": True}
+
+    def tokenizer(self, tokenizer: Any) -> Any:
+        """Return a tokenizer, or where the network reads boxes one that reads word by word."""
+        return tokenizer if self.page is None else read_by_word(_without_boxes(tokenizer))
+
+    def words(self, texts: list[list[str]]) -> list[list[Any]]:
         """Return texts as they are, or as words where the network reads boxes of these."""
-        return [[text.split() for text in part] for part in texts] if self.reads_boxes else texts
+        return texts if self.page is None else [[text.split() for text in part] for part in texts]
 
     def boxes(
         self, frame: pd.DataFrame, words: Sequence[Sequence[str]], *, name: str, row: np.ndarray | None = None
@@ -73,59 +90,27 @@ class LayoutModel(LabelledModel):
         Raises:
             DataError: If something is wrong with a box.
         """
-        if self.reads_boxes:
-            return boxes_of(frame, words, name=name, row=row, page=self._page)
+        if self.page is not None:
+            return boxes_of(frame, words, name=name, row=row, page=self.page)
         if all(part in frame for part in BOX):
             warn_user(
-                f"{name} has the columns {list(BOX)}, but the model's type is {self.config.model_type}, which does not "
+                f"{name} has the columns {list(BOX)}, but the model's type is {self.model_type}, which does not "
                 "read where words stand on a page; they are not used. Models of the types layoutlm and lilt read them."
             )
         return []
 
-    def placed(self, dataset: Dataset, boxes: Sequence[np.ndarray]) -> Dataset:
+    def placed(self, dataset: Dataset, boxes: Sequence[np.ndarray], tokenizer: Any) -> Dataset:
         """Return features with the boxes of their tokens, where the network reads these.
 
         The first token of a text lies at [0, 0, 0, 0] and the one that ends it at [1000, 1000, 1000, 1000], as
         LayoutLM was trained, unless the tokenizer says that its model was trained otherwise.
         """
-        if not self.reads_boxes:
+        if self.page is None:
             return dataset
-        said = self.tokenizer.init_kwargs
-        corners = {"cls_token": [0] * 4, "sep_token": [self._page] * 4}
-        ends = {getattr(self.tokenizer, f"{token}_id"): said.get(f"{token}_box", box) for token, box in corners.items()}
+        said = tokenizer.init_kwargs
+        corners = {"cls_token": [0] * 4, "sep_token": [self.page] * 4}
+        ends = {getattr(tokenizer, f"{token}_id"): said.get(f"{token}_box", box) for token, box in corners.items()}
         return with_boxes(dataset, boxes, ends=ends)
-
-    def with_box_padding(
-        self, pad: Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]
-    ) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
-        """Return a collator that pads boxes too, where the network reads these."""
-        return TokenColumns(pad, bbox=len(BOX)) if self.reads_boxes else pad
-
-    @property
-    def _page(self) -> int:
-        return min(PAGE, int(self.config.max_2d_position_embeddings) - 1)
-
-
-def reads_boxes(auto_class: str, config: Any, *, name: str) -> bool:
-    """Tell whether a network takes a box for each token.
-
-    Args:
-        auto_class: The Auto class of the network.
-        config: Its configuration.
-        name: What to call it in messages.
-
-    Raises:
-        CheckpointError: If it takes an image of the page as well.
-    """
-    if not hasattr(config, "max_2d_position_embeddings"):
-        return False
-    inputs = network_inputs(auto_class, config)
-    if inputs & _IMAGES:
-        raise CheckpointError(
-            f"'{name}' is a {config.model_type} model, which reads an image of each page besides its words. "
-            "Use a layoutlm or lilt model: these read words and their boxes."
-        )
-    return "bbox" in inputs
 
 
 def network_inputs(auto_class: str, config: Any) -> set[str]:

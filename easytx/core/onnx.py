@@ -164,7 +164,7 @@ def _exported(model: CheckpointedModel, exporters: Any) -> Any:
     network = model.model.eval()
     # Two rows of several tokens: an axis of one would be taken for fixed.
     rows = model.tokenizer(["One row of words", "another"], padding=True, return_tensors="pt").to(model.device)
-    if model.reads_boxes:
+    if model.layout.page is not None:
         rows["bbox"] = torch.zeros((*rows["input_ids"].shape, 4), dtype=torch.long, device=model.device)
     quantizer = _int8(exporters) if model.args.quantized_model else None
     try:

@@ -10,6 +10,7 @@ import torch
 
 from easytx.config.model_args import ModelArgs
 from easytx.config.warn import warn_user
+from easytx.data.padding import TokenColumns
 from easytx.data.prepared import TaskData
 from easytx.training.inference import Collator, Outputs, Reduce, run
 from easytx.training.precision import threads
@@ -52,6 +53,11 @@ def is_main_process() -> bool:
     return not distributed or torch.distributed.get_rank() == 0
 
 
+def collator_of(model: BaseModel) -> Collator:
+    """Return what makes batches of a model's features, whatever they have for each token besides its id."""
+    return TokenColumns(model.collator())
+
+
 def run_model(
     model: BaseModel, data: TaskData, *, show: bool, reduce: Reduce | None = None, budget: int | None = None
 ) -> Outputs:
@@ -68,7 +74,7 @@ def run_model(
         model,
         model.model,
         data.dataset,
-        collator=model.collator(),
+        collator=collator_of(model),
         reduce=reduce or model.reduce,
         show=show,
         budget=budget,

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+# How many numbers a token has in each of the columns that a network may read besides its id, one after another.
+_WIDTHS = {"bbox": 4, "global_attention_mask": 1}
+
 
 def pad_right(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     """Return rows of numbers as whole numbers of shape (rows, longest), filled up with `value` at their ends."""
@@ -38,19 +41,26 @@ class RightPadding:
 
 
 class TokenColumns:
-    """Makes batches that have, besides what another collator pads, columns with one or more numbers for each token."""
+    """Makes batches with the columns that have one or more numbers for each token, besides what another collator pads.
 
-    def __init__(self, pad: Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]], **widths: int) -> None:
-        """Take what pads everything else, and how many numbers a token has in each column, one after another."""
-        self.pad, self.widths = pad, widths
+    They are `bbox`, where on a page a token stands, and `global_attention_mask`; features without any are left to the
+    other collator.
+    """
 
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def __init__(self, pad: Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]) -> None:
+        """Take what pads everything else."""
+        self.pad = pad
+
+    def __call__(self, features: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
         """Return a batch with these columns of shape (rows, tokens), or (rows, tokens, width), zero where padded."""
-        others = [{name: value for name, value in row.items() if name not in self.widths} for row in features]
+        widths = {name: width for name, width in _WIDTHS.items() if name in features[0]}
+        if not widths:
+            return self.pad(features)
+        others = [{name: value for name, value in row.items() if name not in widths} for row in features]
         batch = dict(self.pad(others))
         # Whatever side the tokenizer pads on.
         inside = batch["attention_mask"].bool()
-        for name, width in self.widths.items():
+        for name, width in widths.items():
             numbers = np.concatenate([np.asarray(row[name], dtype=np.int64) for row in features])
             padded = torch.zeros((*inside.shape, width), dtype=torch.long)
             padded[inside] = torch.from_numpy(numbers.reshape(-1, width))

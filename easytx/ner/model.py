@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
 from easytx.core.calls import Metric, custom_scores
-from easytx.core.layout import LayoutModel
+from easytx.core.labelled import LabelledModel
 from easytx.core.loading import check_max_length
 from easytx.core.results import Prediction
 from easytx.data.frames import Columns
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class NERModel(LayoutModel):
+class NERModel(LabelledModel):
     """Tag the words of sentences: every word gets one tag, however long its sentence is.
 
     Example:
@@ -78,11 +78,11 @@ class NERModel(LayoutModel):
         check_max_length(self.args.max_seq_length, self.config, self.tokenizer, str(self.args.model_name))
         options = {"max_length": self.args.max_seq_length, "overlap": window_overlap(self.tokenizer, self.args) or 0}
         words, sizes = frame["words"].tolist(), [*map(len, frame["words"])]
-        boxes = self.boxes(frame, words, name=name, row=rules.caller_rows(frame))
+        boxes = self.layout.boxes(frame, words, name=name, row=rules.caller_rows(frame))
         ids = None if split == "predict" else self.tag_ids(frame, split, name)
         made_from = (chain.from_iterable(words), sizes, () if ids is None else ids.tolist(), options["overlap"])
         features = self.cached(lambda: windows.encode_words(self.tokenizer, words, ids, **options), split, *made_from)
-        return self.placed(features, boxes)
+        return self.layout.placed(features, boxes, self.tokenizer)
 
     def tag_ids(self, frame: pd.DataFrame, split: str, name: str) -> np.ndarray:
         """Return the label id of every word; in training, labels and weights are learnt here."""
@@ -99,7 +99,7 @@ class NERModel(LayoutModel):
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
         from transformers import DataCollatorForTokenClassification
 
-        return self.with_box_padding(DataCollatorForTokenClassification(self.tokenizer))
+        return DataCollatorForTokenClassification(self.tokenizer)
 
     @override
     def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -1,17 +1,18 @@
-"""T5 as a reranker: it reads a query and a passage, and the odds of its first word say how well they fit."""
+"""T5 as a reranker, as monoT5 is: it reads a query and a passage, and the odds of its first word say how well they fit.
+
+The model reads "Query: ... Document: ... Relevant:", and the score is the log-odds of writing "true", not "false".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from typing_extensions import override
 
-from easytx.core.calls import Metric
 from easytx.core.generative_model import TextAnswers
 from easytx.core.ranking import PAIR, Reranked, pairs_to_rank, ranked, scores_per_query
 from easytx.core.running import run_network
@@ -21,9 +22,10 @@ from easytx.data.frames import Columns, as_frame, as_texts
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
 from easytx.seq2seq import networks
-from easytx.seq2seq.model import Seq2SeqModel
 from easytx.training.generation import prompt_collator
-from easytx.training.inference import Outputs
+
+if TYPE_CHECKING:
+    from easytx.t5.model import T5Model
 
 _COLUMNS = Columns(texts=(PAIR,), labels=("labels",))
 
@@ -35,7 +37,7 @@ _RIGHT, _WRONG = "true", "false"
 _TARGETS: dict[Any, str] = {0: _WRONG, 1: _RIGHT, _WRONG: _WRONG, _RIGHT: _RIGHT}
 
 
-class _Words(NamedTuple):
+class Words(NamedTuple):
     """The two words as token ids.
 
     Attributes:
@@ -66,130 +68,99 @@ class RankedAnswers(TextAnswers):
         relevance: Of shape (rows,); more is better.
     """
 
-    relevance: np.ndarray | None = None
+    relevance: np.ndarray = field(kw_only=True)
 
 
-class RerankingModel(Seq2SeqModel):
-    """A class whose models can put passages in an order, as monoT5 does.
+def words_of(model: T5Model) -> Words:
+    """Return "true" and "false" as token ids.
 
-    The model reads "Query: ... Document: ... Relevant:", and the score is the log-odds of writing "true", not "false".
+    Raises:
+        ArgumentError: If the tokenizer cannot tell one from the other.
     """
-
-    def rerank(self, queries: Any, passages: Any = None, *, top_k: int | None = None) -> Reranked:
-        """Return the passages of each query in a new order, the best first.
-
-        Args:
-            queries: One query, several, or a frame with the columns `query_text` and `passage`, such as the `hits()`
-                of a RetrievalModel's prediction.
-            passages: For one query its passages; for several one list of passages each, or one for all. Of a frame,
-                None.
-            top_k: How many passages of a query to return; None for all.
-
-        Raises:
-            DataError: If queries and passages do not go together, or texts are missing.
-            ArgumentError: If the tokenizer cannot tell "true" from "false".
-        """
-        self._words()
-        frame = pairs_to_rank(queries, passages)
-        texts = frame.assign(input_text=_inputs(frame, name="queries"))
-        data = self.prepared(texts, name="queries", split="predict", renames={})
-        return ranked(frame, self.relevance(data), top_k)
-
-    @override
-    def predict(self, to_predict: Any, reranking_eval: bool = False, **kwargs: Any) -> Any:
-        """Answer for each row, in order.
-
-        Args:
-            to_predict: As for `Seq2SeqModel`; with `as_reranker` also pairs of a query and a passage.
-            reranking_eval: True returns the score of each row as `rerank` has it, of shape (rows,), instead of texts.
-            **kwargs: As for `Seq2SeqModel`.
-
-        Raises:
-            DataError: If the rows have another form, or there are none.
-        """
-        if not reranking_eval:
-            return super().predict(to_predict, **kwargs)
-        self._words()
-        call = self._call("predict", kwargs, data=to_predict)
-        return self.relevance(self.prepared(call.data, name="to_predict", split="predict", renames=call.renames))
-
-    def relevance(self, data: TaskData) -> np.ndarray:
-        """Return how well each passage fits its query, of shape (rows,); more is better.
-
-        Args:
-            data: Rows without targets.
-        """
-        words, padded = self._words(), prompt_collator(self.tokenizer, left=False)
-        # What the decoder reads before the place of the word, as in training.
-        shifted = networks.shifting(self.model).prepare_decoder_input_ids_from_labels(torch.tensor([words.right]))
-        begun = shifted[:, : words.place + 1]
-
-        def collate(features: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
-            return {**padded(features), "decoder_input_ids": begun.repeat(len(features), 1)}
-
-        found = run_network(
-            self,
-            self.model,
-            data.dataset,
-            collator=collate,
-            reduce=lambda outputs, _: words.odds(outputs.logits),
-            show=not self.args.silent,
-        )
-        return np.array(found.values)
-
-    @override
-    def read(self, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
-        if not self.args["as_reranker"] or _are_texts(rows, renames):
-            return super().read(rows, name=name, split=split, renames=renames)
-        self._words()
-        read: dict[str, Any] = {"name": name, "args": self.args, "renames": renames}
-        if split == "predict":
-            frame = as_texts(rows, _COLUMNS, **read)
-            return frame.assign(input_text=_inputs(frame, name=name))
-        frame = as_frame(rows, _COLUMNS, **read)
-        return frame.assign(input_text=_inputs(frame, name=name), target_text=_targets(frame["labels"], name=name))
-
-    @override
-    def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        losses = super().reduce(outputs, batch)
-        if not self.args["as_reranker"]:
-            return losses
-        return torch.cat([losses, self._words().odds(outputs.logits)[:, None]], dim=1)
-
-    @override
-    def decode(self, outputs: Outputs, data: TaskData) -> TextAnswers:
-        if not outputs.values or not self.args["as_reranker"]:
-            return super().decode(outputs, data)
-        values = np.array(outputs.values)
-        answers = super().decode(replace(outputs, values=[*values[:, :-1]]), data)
-        return RankedAnswers(answers.texts, answers.tokens, answers.losses, values[:, -1])
-
-    @override
-    def score(self, answers: TextAnswers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        scores = super().score(answers, data, metrics)
-        relevance = answers.relevance if isinstance(answers, RankedAnswers) else None
-        if relevance is None or not set(PAIR) <= set(data.frame.columns):
-            return scores
-        truth = (data.frame["target_text"] == _RIGHT).to_numpy()
-        return {**scores, **scores_per_query(data.frame["query_text"], relevance, truth)}
-
-    def _words(self) -> _Words:
-        right, wrong = (list(self.target_tokenizer(text_target=word)["input_ids"]) for word in (_RIGHT, _WRONG))
-        for place, (ours, other) in enumerate(zip(right, wrong, strict=False)):
-            if ours != other:
-                return _Words(right, place, other)
-        raise ArgumentError(
-            f"The tokenizer cannot tell '{_RIGHT}' from '{_WRONG}', the words that say whether a passage is relevant. "
-            "Take a model whose vocabulary has them."
-        )
+    right, wrong = (list(model.target_tokenizer(text_target=word)["input_ids"]) for word in (_RIGHT, _WRONG))
+    for place, (ours, other) in enumerate(zip(right, wrong, strict=False)):
+        if ours != other:
+            return Words(right, place, other)
+    raise ArgumentError(
+        f"The tokenizer cannot tell '{_RIGHT}' from '{_WRONG}', the words that say whether a passage is relevant. "
+        "Take a model whose vocabulary has them."
+    )
 
 
-def _are_texts(rows: Any, renames: Mapping[str, str]) -> bool:
-    """Tell whether rows are texts as the model reads them, and no pairs."""
+def rerank(model: T5Model, queries: Any, passages: Any = None, *, top_k: int | None = None) -> Reranked:
+    """Return the passages of each query in a new order, the best first.
+
+    Args:
+        model: One that was trained as monoT5 is.
+        queries: One query, several, or a frame with the columns `query_text` and `passage`, such as the `hits()` of a
+            RetrievalModel's prediction.
+        passages: For one query its passages; for several one list of passages each, or one for all. Of a frame, None.
+        top_k: How many passages of a query to return; None for all.
+
+    Raises:
+        DataError: If queries and passages do not go together, or texts are missing.
+        ArgumentError: If the tokenizer cannot tell "true" from "false".
+    """
+    words_of(model)
+    frame = pairs_to_rank(queries, passages)
+    texts = frame.assign(input_text=_inputs(frame, name="queries"))
+    data = model.prepared(texts, name="queries", split="predict", renames={})
+    return ranked(frame, relevance(model, data), top_k)
+
+
+def relevance(model: T5Model, data: TaskData) -> np.ndarray:
+    """Return how well each passage fits its query, of shape (rows,); more is better.
+
+    Args:
+        model: What says so.
+        data: Rows without targets.
+    """
+    words, padded = words_of(model), prompt_collator(model.tokenizer, left=False)
+    # What the decoder reads before the place of the word, as in training.
+    shifted = networks.shifting(model.model).prepare_decoder_input_ids_from_labels(torch.tensor([words.right]))
+    begun = shifted[:, : words.place + 1]
+
+    def collate(features: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
+        return {**padded(features), "decoder_input_ids": begun.repeat(len(features), 1)}
+
+    found = run_network(
+        model,
+        model.model,
+        data.dataset,
+        collator=collate,
+        reduce=lambda outputs, _: words.odds(outputs.logits),
+        show=not model.args.silent,
+    )
+    return np.array(found.values)
+
+
+def are_pairs(model: T5Model, rows: Any, renames: Mapping[str, str]) -> bool:
+    """Tell whether rows are to be read as pairs of a query and a passage, and not as texts."""
+    if not model.args["as_reranker"]:
+        return False
     if isinstance(rows, pd.DataFrame):
         has = {*rows.columns, *renames}
-        return "input_text" in has and not set(PAIR) <= has
-    return isinstance(rows, (list, tuple, pd.Series)) and all(isinstance(text, str) for text in rows)
+        return "input_text" not in has or set(PAIR) <= has
+    return not isinstance(rows, (list, tuple, pd.Series)) or not all(isinstance(text, str) for text in rows)
+
+
+def read_pairs(model: T5Model, rows: Any, *, name: str, split: str, renames: Mapping[str, str]) -> pd.DataFrame:
+    """Return pairs as a frame with the texts that the model reads, and for labelled ones writes."""
+    words_of(model)
+    read: dict[str, Any] = {"name": name, "args": model.args, "renames": renames}
+    if split == "predict":
+        frame = as_texts(rows, _COLUMNS, **read)
+        return frame.assign(input_text=_inputs(frame, name=name))
+    frame = as_frame(rows, _COLUMNS, **read)
+    return frame.assign(input_text=_inputs(frame, name=name), target_text=_targets(frame["labels"], name=name))
+
+
+def scores_of_ranking(answers: TextAnswers, data: TaskData) -> dict[str, float]:
+    """Return how well the passages of each query are ranked; of rows that are no pairs, nothing."""
+    if not isinstance(answers, RankedAnswers) or not set(PAIR) <= set(data.frame.columns):
+        return {}
+    truth = (data.frame["target_text"] == _RIGHT).to_numpy()
+    return scores_per_query(data.frame["query_text"], answers.relevance, truth)
 
 
 def _inputs(frame: pd.DataFrame, *, name: str) -> list[str]:

@@ -11,13 +11,19 @@ from torch.utils.data import Sampler
 
 from easytx.errors import ArgumentError
 
-__all__ = ["LengthGroupedSampler", "length_grouped_order", "padded_share", "token_budget_batches"]
+__all__ = ["LengthGroupedSampler", "length_grouped_order", "padded_share", "token_budget_batches", "usual_mega_batch"]
 
 Lengths: TypeAlias = Sequence[int] | np.ndarray
 
-# Few, because likeness has a price: with 50 the batches are so alike within that small fine-tuned models score worse,
-# while 8 leave little padding as well (7 % instead of 30 % of the tokens of sentence pairs, 2 % with 50).
+# Batches in a mega-batch. Few, because likeness has a price: with 50 the batches are so alike within that small
+# fine-tuned models score worse, while 8 leave little padding as well (7 % instead of 30 % of the tokens of sentence
+# pairs, 2 % with 50).
 MEGA_BATCH = 8
+
+# An epoch of fewer mega-batches has fewer chances: there, fewer batches make one if that leaves little padding.
+MANY_MEGA_BATCHES = 100
+FEWER = (2, 4)
+LITTLE_PADDING = 0.25
 
 
 def length_grouped_order(
@@ -58,6 +64,27 @@ def length_grouped_order(
     return _listed(np.concatenate([batches.ravel(), rest]))
 
 
+def usual_mega_batch(lengths: Lengths, batch_size: int) -> int:
+    """Return how many batches should make a mega-batch: 8, or fewer where rows are few and of like lengths anyhow.
+
+    Args:
+        lengths: Tokens of each row.
+        batch_size: Rows of one step, over all ranks.
+
+    Raises:
+        ArgumentError: The batch size is below 1, or `lengths` is not a flat list of token counts.
+    """
+    if len(lengths) >= MANY_MEGA_BATCHES * MEGA_BATCH * batch_size:
+        return MEGA_BATCH
+    for fewer in FEWER:
+        generator = torch.Generator().manual_seed(0)
+        order = length_grouped_order(lengths, batch_size, generator=generator, mega_batch=fewer)
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        if padded_share(lengths, batches) <= LITTLE_PADDING:
+            return fewer
+    return MEGA_BATCH
+
+
 class LengthGroupedSampler(Sampler[int]):
     """Sampler of the order of `length_grouped_order`: a new one each epoch, the same on every rank.
 
@@ -65,7 +92,7 @@ class LengthGroupedSampler(Sampler[int]):
         lengths: Tokens of each row.
         batch_size: Rows of one step, over all ranks.
         seed: With the epoch, what the order depends on.
-        mega_batch: Batches in a mega-batch.
+        mega_batch: Batches in a mega-batch; None for `usual_mega_batch`.
 
     Raises:
         ArgumentError: A number is below 1, or `lengths` is not a flat list of token counts.
@@ -76,12 +103,12 @@ class LengthGroupedSampler(Sampler[int]):
         [1, 3]
     """
 
-    def __init__(self, lengths: Lengths, batch_size: int, seed: int, *, mega_batch: int = MEGA_BATCH) -> None:
-        _at_least_one(batch_size=batch_size, mega_batch=mega_batch)
+    def __init__(self, lengths: Lengths, batch_size: int, seed: int, *, mega_batch: int | None = None) -> None:
+        _at_least_one(batch_size=batch_size, mega_batch=1 if mega_batch is None else mega_batch)
         self.lengths = _as_lengths(lengths)
         self.batch_size = batch_size
         self.seed = seed
-        self.mega_batch = mega_batch
+        self.mega_batch = usual_mega_batch(self.lengths, batch_size) if mega_batch is None else mega_batch
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

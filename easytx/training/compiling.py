@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +55,11 @@ def _call_of(name: str, config: str, training: bool, backend: Any) -> Callable[.
 
     def call(network: nn.Module, **inputs: Any) -> Any:
         try:
-            return forward(network, inputs)
+            # What takes several graphs hands tensors from one to the next. torch looks at these, and keeps what it
+            # would warn of from being shown, which does not help where warnings are errors.
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")
+                return forward(network, inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise UnsupportedError(_advice(error)) from error
 

@@ -13,7 +13,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from typing_extensions import override
 
-__all__ = ["quick_dropout"]
+__all__ = ["attend_with_dropout", "quick_dropout"]
 
 # Under this name transformers knows the attention below.
 NAME = "easytx_quick_dropout"
@@ -120,14 +120,35 @@ def _attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return attended, None
-    scores = torch.matmul(query * (query.shape[-1] ** -0.5 if scaling is None else scaling), key.transpose(2, 3))
-    if attention_mask is not None and attention_mask.dtype is torch.bool:
-        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
-    elif attention_mask is not None:
-        scores = scores + attention_mask
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    attended = torch.matmul(weights * dropout_factors(weights, dropout), value)
+    attended = attend_with_dropout(query, key, value, attention_mask, dropout, scaling)
     return attended.transpose(1, 2).contiguous(), None
+
+
+def attend_with_dropout(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float,
+    scale: float | None,
+) -> torch.Tensor:
+    """Return what attention gives, of shape (rows, heads, tokens, head size) as all of its inputs.
+
+    Args:
+        query: What attends.
+        key: What it is compared with.
+        value: What is attended to.
+        mask: Bool, or added to the products; broadcast to (rows, heads, tokens, tokens).
+        dropout: Probability, above 0 and below 1.
+        scale: Of the products; None for that of the head size.
+    """
+    scores = torch.matmul(query * (query.shape[-1] ** -0.5 if scale is None else scale), key.transpose(2, 3))
+    if mask is not None and mask.dtype is torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.matmul(weights * dropout_factors(weights, dropout), value)
 
 
 AttentionInterface.register(NAME, _attention)

@@ -27,7 +27,7 @@ from easytx.training import varlen
 from easytx.training.precision import autocast, describe
 from easytx.training.varlen import NotPackableError, Packing
 
-__all__ = ["packed"]
+__all__ = ["packed", "unpacked"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +56,14 @@ def packed(
 
     Args:
         network: On `device`. Afterwards it is as it was.
-        packing: False for never; None for prediction on CUDA, where it was measured to gain; True wherever it is
-            possible, with a warning where it is not.
+        packing: False for never; None for prediction on CUDA and for training on a CPU, where it was measured to gain;
+            True wherever it is possible, with a warning where it is not.
         device: Where the network is.
         dtype: What it is autocast to; None for its own precision.
         trains: Whether gradients are computed.
     """
-    if not (packing or (packing is None and device.type == "cuda" and not trains)):
+    gains = device.type == ("cpu" if trains else "cuda")
+    if not (gains if packing is None else packing):
         return nullcontext()
     return _all_hooked(_packable(network, device, dtype, trains=trains, warns=bool(packing)))
 
@@ -71,9 +72,23 @@ def packed(
 class _Use:
     """What to take back once nobody has a base model packed any more."""
 
+    layers: nn.Module
     attention: str
     handles: list[Any] = field(default_factory=list)
     users: int = 0
+
+    def begin(self, owner: PreTrainedModel) -> None:
+        owner.set_attn_implementation(varlen.NAME)
+        self.handles = [
+            owner.register_forward_pre_hook(_mark, with_kwargs=True),
+            self.layers.register_forward_pre_hook(_take_padding_out, with_kwargs=True),
+            self.layers.register_forward_hook(_put_padding_in, with_kwargs=True),
+        ]
+
+    def end(self, owner: PreTrainedModel) -> None:
+        for handle in self.handles:
+            handle.remove()
+        owner.set_attn_implementation(self.attention)
 
 
 # Calls may be nested, an evaluation in a training, and come from several threads.
@@ -157,25 +172,35 @@ def _all_hooked(parts: list[tuple[PreTrainedModel, nn.Module]]) -> Iterator[None
 @contextmanager
 def _hooked(owner: PreTrainedModel, layers: nn.Module) -> Iterator[None]:
     with _LOCK:
-        use = _USES.setdefault(owner, _Use(owner.config._attn_implementation))
+        use = _USES.setdefault(owner, _Use(layers, owner.config._attn_implementation))
         use.users += 1
         if use.users == 1:
-            owner.set_attn_implementation(varlen.NAME)
-            use.handles = [
-                owner.register_forward_pre_hook(_mark, with_kwargs=True),
-                layers.register_forward_pre_hook(_take_padding_out, with_kwargs=True),
-                layers.register_forward_hook(_put_padding_in, with_kwargs=True),
-            ]
+            use.begin(owner)
     try:
         yield
     finally:
         with _LOCK:
             use.users -= 1
             if not use.users:
-                for handle in use.handles:
-                    handle.remove()
-                owner.set_attn_implementation(use.attention)
+                use.end(owner)
                 del _USES[owner]
+
+
+@contextmanager
+def unpacked(network: nn.Module) -> Iterator[None]:
+    """Have a network run with padding while the block runs, as an evaluation after the training would."""
+    with _LOCK:
+        owners = [owner for owner in network.modules() if isinstance(owner, PreTrainedModel)]
+        uses = {owner: _USES.pop(owner) for owner in owners if owner in _USES}
+        for owner, use in uses.items():
+            use.end(owner)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            for owner, use in uses.items():
+                use.begin(owner)
+                _USES[owner] = use
 
 
 def _mark(owner: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:

@@ -87,7 +87,7 @@ class SeenRowsAdamW(torch.optim.AdamW):
 
     @override
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         if closure is not None:
             raise ValueError("this optimiser takes no closure")
         sparse = {}

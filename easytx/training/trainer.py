@@ -120,17 +120,20 @@ class EasyTrainer(RecoveringTrainer):
     def _can_train_by_row(self, optimizer: type, options: dict[str, Any]) -> bool:
         """Tell whether embeddings may have sparse gradients: where memory is slow, and nobody else looks at them."""
         alone = self.args.device.type == "cpu" and self.args.world_size == 1 and not self.compiles
-        return alone and optimizer is torch.optim.AdamW and options.get("fused") and not options.get("amsgrad")
+        usual = optimizer is torch.optim.AdamW and bool(options.get("fused")) and not options.get("amsgrad")
+        return alone and usual
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
-        if not self.by_row:
-            return super()._clip_grad_norm(model)
-        return clip_gradients(model.parameters(), self.args.max_grad_norm)
+        if self.by_row:
+            return clip_gradients(model.parameters(), self.args.max_grad_norm)
+        clip: Callable[..., Any] = super()._clip_grad_norm
+        return clip(model)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         if self.by_row and grad_norm is None:
             return clip_gradients(model.parameters(), float("inf"))
-        return super()._get_grad_norm(model, grad_norm=grad_norm)
+        measure: Callable[..., Any] = super()._get_grad_norm
+        return measure(model, grad_norm=grad_norm)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         network: Any = self.model

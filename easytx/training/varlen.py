@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-__all__ = ["KERNELS", "NAME", "NotPackableError", "Packing", "computes", "plain"]
+from easytx.training.dropout import attend_with_dropout
+
+__all__ = ["KERNELS", "NAME", "NotPackableError", "Packing", "computes", "padded"]
 
 # Under this name transformers knows the attention below.
 NAME = "easytx_varlen"
@@ -29,12 +32,14 @@ class Packing:
     """Where the rows of a batch lie when they are put one behind the other.
 
     Attributes:
+        mask: What is a token, of shape (rows, tokens).
         tokens: Positions of the tokens in the flattened (rows, tokens) batch.
         offsets: Where each row begins, and where the last one ends, of shape (rows + 1) and type int32.
         shape: Rows and tokens of the padded batch.
         calls: How often attention was computed with it.
     """
 
+    mask: torch.Tensor
     tokens: torch.Tensor
     offsets: torch.Tensor
     shape: tuple[int, int]
@@ -46,10 +51,16 @@ class Packing:
         kept = mask.bool()
         ends = kept.sum(1).cumsum(0)
         return cls(
+            kept,
             kept.flatten().nonzero().flatten(),
             functional.pad(ends, (1, 0)).to(torch.int32),
             (mask.shape[0], mask.shape[1]),
         )
+
+    @functools.cached_property
+    def places(self) -> torch.Tensor:
+        """Which token stands at each position of the flattened batch; at its padding, any."""
+        return (self.mask.flatten().cumsum(0) - 1).clamp(min=0)
 
     def pack(self, padded: torch.Tensor) -> torch.Tensor:
         """Return states of shape (rows, tokens, width) as (1, all tokens, width)."""
@@ -90,7 +101,7 @@ def flash(
     return attended
 
 
-def plain(
+def padded(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -98,15 +109,57 @@ def plain(
     dropout: float,
     scale: float | None,
 ) -> torch.Tensor:
-    """Attend row by row, on any device: slower than padding, and what the fast kernels are compared with."""
-    lengths = packing.offsets.diff().tolist()
-    rows = zip(*(part.transpose(0, 1).split(lengths, dim=1) for part in (query, key, value)), strict=True)
-    attended = [functional.scaled_dot_product_attention(q, k, v, None, dropout, scale=scale) for q, k, v in rows]
-    return torch.cat(attended, dim=1).transpose(0, 1)
+    """Attend with padding, on any device: attention alone, a small part of a layer, computes it then."""
+    rows, tokens = packing.shape
+    mask = packing.mask[:, None, None, :]
 
+    def with_padding(part: torch.Tensor) -> torch.Tensor:
+        gathered = cast("torch.Tensor", _with_padding(part.flatten(1), packing))
+        return gathered.view(rows, tokens, *part.shape[1:]).transpose(1, 2)
+
+    queries, keys, values = with_padding(query), with_padding(key), with_padding(value)
+    if 0 < dropout < 1:
+        attended = attend_with_dropout(queries, keys, values, mask, dropout, scale)
+    else:
+        attended = functional.scaled_dot_product_attention(queries, keys, values, mask, dropout, scale=scale)
+    without = cast("torch.Tensor", _without_padding(attended.transpose(1, 2).reshape(rows * tokens, -1), packing))
+    return without.view(query.shape)
+
+
+class _WithPadding(torch.autograd.Function):
+    """The tokens of a batch, of shape (all tokens, width), as (rows x tokens, width); what pads it has no gradient.
+
+    Its gradient by autograd would be added up place by place.
+    """
+
+    @staticmethod
+    def forward(context: Any, packed: torch.Tensor, packing: Packing) -> torch.Tensor:
+        context.packing = packing
+        return packed.index_select(0, packing.places)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient.index_select(0, context.packing.tokens), None
+
+
+class _WithoutPadding(torch.autograd.Function):
+    """The other way round."""
+
+    @staticmethod
+    def forward(context: Any, flat: torch.Tensor, packing: Packing) -> torch.Tensor:
+        context.packing, context.shape = packing, flat.shape
+        return flat.index_select(0, packing.tokens)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient.new_zeros(context.shape).index_copy_(0, context.packing.tokens, gradient.contiguous()), None
+
+
+_with_padding: Callable[..., Any] = _WithPadding.apply
+_without_padding: Callable[..., Any] = _WithoutPadding.apply
 
 # What attends fast on each kind of device.
-KERNELS: dict[str, Kernel] = {"cuda": flash}
+KERNELS: dict[str, Kernel] = {"cuda": flash, "cpu": padded}
 
 
 def computes(device: torch.device, dtype: torch.dtype) -> bool:

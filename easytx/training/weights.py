@@ -29,7 +29,8 @@ def class_weights(
             counts 1.
         label_ids: The labels of the training rows, of shape (rows,), read for "balanced" only; negative ids
             are ignored. A label's weight is then rows / (labels that occur * rows of this label), the rule of
-            King & Zeng 2001 that scikit-learn follows too, and 1 for a label that does not occur.
+            King & Zeng 2001 that scikit-learn follows too, and 1 for a label that does not occur. Or 0 and 1, of
+            shape (rows, labels): the weight of a label's presence is then rows without it / rows with it.
         names: The label of each id.
 
     Raises:
@@ -38,7 +39,8 @@ def class_weights(
     if isinstance(weight, str):
         if weight != "balanced":
             raise ArgumentError(f"weight must be 'balanced' or one number per label, but is {weight!r}.")
-        return _balanced(np.asarray(label_ids, dtype=np.int64).ravel(), len(names))
+        ids = np.asarray(label_ids, dtype=np.int64)
+        return _presences(ids) if ids.ndim == 2 else _balanced(ids.ravel(), len(names))
     shown = ", ".join(map(repr, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     if isinstance(weight, Mapping):
         # Labels read from a file are text where the caller may write numbers.
@@ -100,3 +102,9 @@ def _balanced(ids: np.ndarray, labels: int) -> list[float]:
     weights = np.ones(labels)
     weights[present] = counts.sum() / (present.sum() * counts[present])
     return [float(value) for value in weights]
+
+
+def _presences(matrix: np.ndarray) -> list[float]:
+    present = matrix.sum(axis=0)
+    weights = (len(matrix) - present) / np.maximum(present, 1)
+    return [float(value) for value in weights.clip(min=1e-3)]

@@ -47,7 +47,9 @@ def test_the_loss_is_the_weighted_sum_of_both_and_counts_true_replies_only() -> 
     given = {"input_ids": ids, "attention_mask": mask}
     with torch.no_grad():
         plain = network(**given)
-        both = network(**given, labels=labels, candidates=torch.tensor([2]), loss_weights=torch.tensor([2.0, 0.5, 0.0]))
+        asked = {**given, "labels": labels, "candidates": torch.tensor([2])}
+        both = network(**asked, loss_weights=torch.tensor([2.0, 0.5]))
+        smoothed = network(**asked, loss_weights=torch.tensor([2.0, 0.5, 0.1]))
         hidden = network.transformer(**given).last_hidden_state
         points = network.choice_head(hidden[[0, 1], [4, 3]]).flatten().tolist()
     assert both.choice_logits.tolist() == pytest.approx(points, rel=1e-5)
@@ -56,6 +58,8 @@ def test_the_loss_is_the_weighted_sum_of_both_and_counts_true_replies_only() -> 
     chosen = math.log(1 + math.exp(points[0] - points[1]))
     assert float(both.loss) == pytest.approx(2 * replies + 0.5 * chosen, rel=1e-5)
     assert float(reply_loss(plain.logits[1:], labels[1:])) == pytest.approx(replies, rel=1e-5)
+    spread = -float(told[1:3].mean())
+    assert float(smoothed.loss) == pytest.approx(2 * (0.9 * replies + 0.1 * spread) + 0.5 * chosen, rel=1e-5)
 
 
 def test_without_labels_it_is_the_model_of_transformers() -> None:

@@ -97,10 +97,10 @@ def test_candidates_are_together_in_training_and_apart_elsewhere() -> None:
 def test_only_replies_are_labelled() -> None:
     chat = _chat()
     data = features(chat, [(0, TURN)], [["No.", "It is red."]], Cutting(100, 6, 2), together=True)
-    batch = Collator(7, reads_apart=False, weights=(2.0, 1.0, 0.0))([data[0]])
+    batch = Collator(7, reads_apart=False, weights=(2.0, 1.0))([data[0]])
     prompt = len(data[0]["input_ids"])
     assert batch["candidates"].tolist() == [2]
-    assert batch["loss_weights"].tolist() == [2.0, 1.0, 0.0]
+    assert batch["loss_weights"].tolist() == [2.0, 1.0]
     for row, reply in enumerate(data[0]["replies"]):
         labels, ids = batch["labels"][row].tolist(), batch["input_ids"][row].tolist()
         assert labels[:prompt] == [-100] * prompt

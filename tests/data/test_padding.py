@@ -25,12 +25,14 @@ def test_token_ids_get_the_padding_id_and_all_else_zeros() -> None:
 def test_further_columns_stand_beside_their_tokens_on_either_side(side: str) -> None:
     tokenizer = tiny_tokenizer("bert")
     tokenizer.padding_side = side
+    plain = [{"input_ids": [3, 4], "attention_mask": [1, 1]}, {"input_ids": [5], "attention_mask": [1]}]
     features = [
-        {"input_ids": [3, 4], "attention_mask": [1, 1], "bbox": [1, 2, 3, 4, 5, 6, 7, 8], "mask": [1, 0]},
-        {"input_ids": [5], "attention_mask": [1], "bbox": [9, 9, 9, 9], "mask": [1]},
+        {**plain[0], "bbox": [1, 2, 3, 4, 5, 6, 7, 8], "global_attention_mask": [1, 0]},
+        {**plain[1], "bbox": [9, 9, 9, 9], "global_attention_mask": [1]},
     ]
-    batch = TokenColumns(DataCollatorWithPadding(tokenizer), bbox=4, mask=1)(features)
+    batch = TokenColumns(DataCollatorWithPadding(tokenizer))(features)
     short = [[9] * 4, [0] * 4] if side == "right" else [[0] * 4, [9] * 4]
     assert batch["bbox"].tolist() == [[[1, 2, 3, 4], [5, 6, 7, 8]], short]
-    assert batch["mask"].tolist() == [[1, 0], [1, 0] if side == "right" else [0, 1]]
+    assert batch["global_attention_mask"].tolist() == [[1, 0], [1, 0] if side == "right" else [0, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1], [1, 0] if side == "right" else [0, 1]]
+    assert {*TokenColumns(DataCollatorWithPadding(tokenizer))(plain)} == {"input_ids", "attention_mask"}

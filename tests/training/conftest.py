@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -12,6 +12,12 @@ import torch
 
 from easytx.testing import CORPUS, tiny_checkpoint
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from easytx.training.inference import Outputs
+
+CPU = torch.device("cpu")
 WORDS = " ".join(CORPUS).lower().split()[:32]
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -36,6 +42,29 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
+def features(tokenizer: Any, number: int) -> Dataset:
+    """Return the features of rows of different lengths, with labels 0, 1 and 2."""
+    from easytx.data.tokenise import encode
+
+    labels = [row % 3 for row in range(number)]
+    return encode(tokenizer, rows(number)["text"].tolist(), max_length=64).add_column("labels", labels)
+
+
+def run_rows(network: Any, dataset: Dataset, tokenizer: Any, **options: Any) -> Outputs:
+    """Return what the inference loop makes of features on a CPU: their logits, unless the options say otherwise."""
+    from transformers import DataCollatorWithPadding
+
+    from easytx.training.inference import run
+
+    given: dict[str, Any] = {
+        "reduce": lambda outputs, _batch: outputs.logits,
+        "device": CPU,
+        "dtype": None,
+        "token_budget": 60,
+    }
+    return run(network, dataset, DataCollatorWithPadding(tokenizer), **{**given, **options})
+
+
 @pytest.fixture(scope="package", autouse=True)
 def _many_trainings(_imports_are_no_garbage: None) -> None:
     """Train without long searches for garbage."""
@@ -44,6 +73,22 @@ def _many_trainings(_imports_are_no_garbage: None) -> None:
 @pytest.fixture(scope="package")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("training") / "bert", "bert")
+
+
+@pytest.fixture(scope="package")
+def tokenizer(checkpoint: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
+@pytest.fixture
+def network(checkpoint: Path) -> Any:
+    """Return a network that classifies rows, with three labels."""
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=3).eval()
 
 
 @pytest.fixture

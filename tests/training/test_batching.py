@@ -16,6 +16,7 @@ from easytx.training.batching import (
     length_grouped_order,
     padded_share,
     token_budget_batches,
+    usual_mega_batch,
 )
 
 
@@ -59,6 +60,24 @@ def test_batches_hold_like_lengths() -> None:
     batches = _cut(_order(lengths, 8), 8)
     assert [len(set(lengths[batch])) for batch in batches] == [1, 1, 1, 1]
     assert set(lengths[batches[0]]) == {40}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        (np.random.default_rng(0).integers(40, 61, 800), 2),
+        (np.random.default_rng(0).integers(20, 61, 800), 2),
+        (np.random.default_rng(0).integers(5, 61, 800), 4),
+        (np.random.default_rng(0).lognormal(3, 1.5, 800).astype(int) + 1, 8),
+        (np.full(100 * 8 * 16, 40), 8),
+        (np.full(100 * 8 * 16 - 1, 40), 2),
+        ([], 2),
+    ],
+)
+def test_few_rows_of_like_lengths_are_grouped_less(lengths: Any, expected: int) -> None:
+    assert usual_mega_batch(lengths, 16) == expected
+    assert LengthGroupedSampler(lengths, 16, seed=3).mega_batch == expected
+    assert LengthGroupedSampler(lengths, 16, seed=3, mega_batch=5).mega_batch == 5
 
 
 def test_padding_is_a_fraction_of_that_of_a_random_order() -> None:

@@ -112,6 +112,23 @@ def test_mixed_precision_and_evaluation_add_few_graphs(classifier: Callable[...,
 
 
 @pytest.mark.real
+def test_a_network_that_takes_several_graphs_is_compiled_where_warnings_are_errors(graphs: list[Any]) -> None:
+    class Parted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            hidden = self.first(inputs)
+            torch._dynamo.graph_break()
+            return torch.as_tensor(self.second(hidden))
+
+    network, values = Parted(), torch.randn(3, 8)
+    torch.testing.assert_close(compiling.compiled(network)(inputs=values), network(values))
+    assert len(graphs) == 2
+
+
+@pytest.mark.real
 def test_what_cannot_compile_says_what_to_do(classifier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(graph: Any, _: Any) -> Any:
         raise RuntimeError("No working C++ compiler found\nand so on")

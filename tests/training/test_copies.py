@@ -5,22 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import AutoModelForMaskedLM
 
 from easytx.training import copies
 from easytx.training.copies import cast_copy, forget_copies
 
-CPU = torch.device("cpu")
+from .conftest import CPU
+
 BF16 = torch.bfloat16
-
-
-@pytest.fixture
-def network(checkpoint: Path) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=3).eval()
 
 
 def _logits(network: Any) -> torch.Tensor:

@@ -12,32 +12,15 @@ import torch
 from datasets import Dataset
 from torch.nn import functional as F
 from transformers import (
-    AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    AutoTokenizer,
     DataCollatorForTokenClassification,
-    DataCollatorWithPadding,
 )
 
-from easytx.data.tokenise import encode
 from easytx.training import inference
 from easytx.training.inference import Outputs, run, trimmed
 from easytx.training.losses import build_loss
 
-from .conftest import rows
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    return AutoTokenizer.from_pretrained(checkpoint)
-
-
-@pytest.fixture
-def network(checkpoint: Path) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=3).eval()
+from .conftest import CPU, features, run_rows
 
 
 @pytest.fixture
@@ -48,19 +31,7 @@ def token_network(checkpoint: Path) -> Any:
 
 @pytest.fixture
 def dataset(tokenizer: Any) -> Dataset:
-    """Rows of different lengths, with labels 0, 1 and 2."""
-    frame = rows(11)
-    return encode(tokenizer, frame["text"].tolist(), max_length=64).add_column("labels", [row % 3 for row in range(11)])
-
-
-def _run(network: Any, dataset: Dataset, tokenizer: Any, **options: Any) -> Outputs:
-    given: dict[str, Any] = {
-        "reduce": lambda outputs, _batch: outputs.logits,
-        "device": CPU,
-        "dtype": None,
-        "token_budget": 60,
-    }
-    return run(network, dataset, DataCollatorWithPadding(tokenizer), **{**given, **options})
+    return features(tokenizer, 11)
 
 
 def _alone(network: Any, dataset: Dataset) -> torch.Tensor:
@@ -70,14 +41,14 @@ def _alone(network: Any, dataset: Dataset) -> torch.Tensor:
 
 
 def test_answers_come_in_the_order_of_the_rows(network: Any, dataset: Dataset, tokenizer: Any) -> None:
-    outputs = _run(network, dataset, tokenizer)
+    outputs = run_rows(network, dataset, tokenizer)
     assert all(value.dtype == np.float32 and value.shape == (3,) for value in outputs.values)
     np.testing.assert_allclose(np.stack(outputs.values), _alone(network, dataset), rtol=1e-4, atol=1e-5)
 
 
 def test_batches_hold_like_lengths_within_the_budget(network: Any, dataset: Dataset, tokenizer: Any) -> None:
     shapes = []
-    _run(
+    run_rows(
         network,
         dataset,
         tokenizer,
@@ -98,7 +69,9 @@ def test_the_loss_is_a_mean_over_rows(network: Any, dataset: Dataset, tokenizer:
     labels = torch.tensor(dataset["labels"][:])
     options: dict[str, Any] = {"loss_function": twice} if given else {}
     expected = F.cross_entropy(_alone(network, dataset), labels).item() * (2 if given else 1)
-    assert _run(network, dataset, tokenizer, token_budget=budget, **options).loss == pytest.approx(expected, rel=1e-5)
+    assert run_rows(network, dataset, tokenizer, token_budget=budget, **options).loss == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("budget", [1, 60, 10_000])
@@ -131,18 +104,18 @@ def test_the_loss_with_class_weights_is_the_weighted_mean_over_all_rows(
     loss = build_loss(kind="single_label", loss_type=loss_type, weight=[1.0, 5.0, 0.1])
     assert loss is not None
     expected = loss(_alone(network, dataset), torch.tensor(dataset["labels"][:])).item()
-    found = _run(network, dataset, tokenizer, token_budget=budget, loss_function=loss).loss
+    found = run_rows(network, dataset, tokenizer, token_budget=budget, loss_function=loss).loss
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_labels_there_is_no_loss(network: Any, dataset: Dataset, tokenizer: Any) -> None:
-    outputs = _run(network, dataset.remove_columns("labels"), tokenizer, loss_function=F.cross_entropy)
+    outputs = run_rows(network, dataset.remove_columns("labels"), tokenizer, loss_function=F.cross_entropy)
     assert outputs.loss is None
 
 
 def test_columns_that_the_model_does_not_take_stay_away_from_it(network: Any, dataset: Dataset, tokenizer: Any) -> None:
     seen = []
-    _run(network, dataset, tokenizer, reduce=lambda outputs, batch: seen.append(set(batch)) or outputs.logits)
+    run_rows(network, dataset, tokenizer, reduce=lambda outputs, batch: seen.append(set(batch)) or outputs.logits)
     assert seen[0] == {"input_ids", "token_type_ids", "attention_mask", "labels"}
 
 
@@ -155,24 +128,26 @@ def test_the_mode_is_as_before_even_after_an_error(
 
     network.train(training)
     modes = []
-    _run(network, dataset, tokenizer, reduce=lambda outputs, _batch: modes.append(network.training) or outputs.logits)
+    run_rows(
+        network, dataset, tokenizer, reduce=lambda outputs, _batch: modes.append(network.training) or outputs.logits
+    )
     assert network.training is training
     assert set(modes) == {False}
     with pytest.raises(KeyError):
-        _run(network, dataset, tokenizer, reduce=fails)
+        run_rows(network, dataset, tokenizer, reduce=fails)
     assert network.training is training
 
 
 def test_gradients_are_not_kept_and_chance_is_not_touched(network: Any, dataset: Dataset, tokenizer: Any) -> None:
     before = torch.get_rng_state()
     kept = []
-    _run(network, dataset, tokenizer, reduce=lambda outputs, _batch: kept.append(outputs.logits) or outputs.logits)
+    run_rows(network, dataset, tokenizer, reduce=lambda outputs, _batch: kept.append(outputs.logits) or outputs.logits)
     assert not any(logits.requires_grad for logits in kept)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_answers_are_float32_in_mixed_precision(network: Any, dataset: Dataset, tokenizer: Any) -> None:
-    outputs = _run(network, dataset, tokenizer, dtype=torch.bfloat16)
+    outputs = run_rows(network, dataset, tokenizer, dtype=torch.bfloat16)
     assert {value.dtype for value in outputs.values} == {np.dtype(np.float32)}
     np.testing.assert_allclose(np.stack(outputs.values), _alone(network, dataset), atol=0.05)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
@@ -185,12 +160,12 @@ def test_progress_gets_the_batches_and_their_number(network: Any, dataset: Datas
         numbers.append(number)
         return batches
 
-    assert len(_run(network, dataset, tokenizer, progress=progress).values) == len(dataset)
+    assert len(run_rows(network, dataset, tokenizer, progress=progress).values) == len(dataset)
     assert numbers == [len(inference.token_budget_batches(dataset["length"][:], 60))]
 
 
 def test_no_rows_give_no_answers(network: Any, dataset: Dataset, tokenizer: Any) -> None:
-    assert _run(network, dataset.select([]), tokenizer) == Outputs([], None)
+    assert run_rows(network, dataset.select([]), tokenizer) == Outputs([], None)
 
 
 def _ranks(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[int], None]:
@@ -203,7 +178,7 @@ def _ranks(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[int], None
 def test_ranks_share_the_batches_and_gather_the_answers(
     network: Any, dataset: Dataset, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = _run(network, dataset, tokenizer, token_budget=1)
+    expected = run_rows(network, dataset, tokenizer, token_budget=1)
     be = _ranks(monkeypatch, 2)
     shares: list[Any] = []
 
@@ -216,7 +191,7 @@ def test_ranks_share_the_batches_and_gather_the_answers(
     for rank in range(2):
         be(rank)
         count = {"progress": lambda batches, number: counts.append(number) or batches}
-        _run(network, dataset, tokenizer, token_budget=1, **count)
+        run_rows(network, dataset, tokenizer, token_budget=1, **count)
     # Of eleven batches both run six, the last one twice.
     assert counts == [6, 6]
 
@@ -226,6 +201,6 @@ def test_ranks_share_the_batches_and_gather_the_answers(
     monkeypatch.setattr(torch.distributed, "all_gather_object", second_round)
     for rank in range(2):
         be(rank)
-        outputs = _run(network, dataset, tokenizer, token_budget=1)
+        outputs = run_rows(network, dataset, tokenizer, token_budget=1)
         np.testing.assert_array_equal(np.stack(outputs.values), np.stack(expected.values))
         assert outputs.loss == pytest.approx(expected.loss, rel=1e-6)

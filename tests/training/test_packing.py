@@ -31,12 +31,12 @@ PADDED_ONLY = "its layers take padded batches only"
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Packing, float]]:
-    """Have a kernel on the CPU; return the packings and dropouts that it was called with."""
+    """Return the packings and dropouts that the kernel of the CPU is called with."""
     seen = []
 
     def kernel(*given: Any) -> torch.Tensor:
         seen.append((given[3], given[4]))
-        return varlen.plain(*given)
+        return varlen.padded(*given)
 
     monkeypatch.setitem(varlen.KERNELS, "cpu", kernel)
     return seen
@@ -192,17 +192,96 @@ def test_calls_with_other_masks_are_as_ever(mask: torch.Tensor | None, calls: li
     assert not calls
 
 
+def _row_by_row(query: Any, key: Any, value: Any, packing: Packing, dropout: float, scale: Any) -> torch.Tensor:
+    """Attend without any padding."""
+    lengths = packing.offsets.diff().tolist()
+    rows = zip(*(part.transpose(0, 1).split(lengths, dim=1) for part in (query, key, value)), strict=True)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return torch.cat([attend(*row, None, dropout, scale=scale) for row in rows], dim=1).transpose(0, 1)
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]],
+        [[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]],
+        [[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]],
+        [[1, 1], [1, 1]],
+    ],
+    ids=["right", "left", "holes", "none"],
+)
+def test_the_kernel_of_the_cpu_attends_row_by_row(mask: list[list[int]], scale: float | None) -> None:
+    packing, chance = Packing.of(torch.tensor(mask)), torch.Generator().manual_seed(0)
+    given, weights = (
+        [torch.randn(len(packing.tokens), 2, 4, generator=chance, requires_grad=grad) for _ in range(number)]
+        for number, grad in ((3, True), (1, False))
+    )
+    found = []
+    for kernel in (varlen.padded, _row_by_row):
+        attended = kernel(*given, packing, 0.0, scale)
+        found.append([attended, *torch.autograd.grad((attended * weights[0]).sum(), given)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_kernel_of_the_cpu_drops_weights_and_scales_the_rest() -> None:
+    packing = Packing.of(torch.tensor([[1] * 32, [1] * 16 + [0] * 16] * 8))
+    tokens, chance = len(packing.tokens), torch.Generator().manual_seed(0)
+    query, key = (torch.randn(tokens, 2, 32, generator=chance) for _ in range(2))
+    # With the unit matrix for values a token's output is its row of the attention matrix.
+    place = torch.arange(tokens) - packing.offsets[:-1].repeat_interleave(packing.offsets.diff())
+    unit = torch.eye(32)[place][:, None].repeat(1, 2, 1).requires_grad_()
+    torch.manual_seed(0)
+    left, full = (varlen.padded(query, key, unit, packing, dropout, None) for dropout in (0.25, 0.0))
+    kept = (left != 0) & (full != 0)
+    assert 1 - kept.sum() / (full != 0).sum() == pytest.approx(0.25, abs=0.02)
+    torch.testing.assert_close(left[kept] * 0.75, full[kept], rtol=1e-4, atol=1e-6)
+    signal = torch.randn(left.shape, generator=chance)
+    (gradient,) = torch.autograd.grad(left, unit, signal)
+    for start, end in zip(packing.offsets, packing.offsets[1:], strict=False):
+        row, size = slice(start, end), end - start
+        wanted = torch.einsum("qhk,qhd->khd", left[row, :, :size], signal[row])
+        torch.testing.assert_close(gradient[row], wanted)
+
+
+def test_training_on_a_cpu_is_packed_but_not_the_evaluation_in_it(
+    calls: list[Any], classifier: Callable[..., Any], train_df: pd.DataFrame, eval_df: pd.DataFrame
+) -> None:
+    model = classifier(config=NO_DROPOUT, no_save=True, evaluate_during_training=True)
+    shares = []
+    evaluated = model.evaluated
+
+    def counting(*given: Any, **options: Any) -> Any:
+        calls.clear()
+        assert model.model.config._attn_implementation == "sdpa"
+        result = evaluated(*given, **options)
+        shares.append(len(calls))
+        return result
+
+    model.evaluated = counting
+    details = model.train_model(train_df, eval_data=eval_df).training_details
+    assert shares == [0] * len(details["eval_loss"])
+    assert calls == []
+    assert model.model.config._attn_implementation == "sdpa"
+    model.train_model(train_df, args={"evaluate_during_training": False})
+    assert any(not packing.mask.all() for packing, _ in calls)
+    calls.clear()
+    model.predict(list(eval_df["text"]))
+    assert calls == []
+
+
 def _leaky(query: Any, key: Any, value: Any, packing: Packing, dropout: float, scale: Any) -> torch.Tensor:
-    all_one = Packing(packing.tokens, packing.offsets[[0, -1]], packing.shape)
-    return varlen.plain(query, key, value, all_one, dropout, scale)
+    all_one = Packing(packing.mask, packing.tokens, packing.offsets[[0, -1]], packing.shape)
+    return _row_by_row(query, key, value, all_one, dropout, scale)
 
 
 def _coarse(*given: Any) -> torch.Tensor:
-    return 1.2 * varlen.plain(*given)
+    return 1.2 * varlen.padded(*given)
 
 
 def _without_gradients(*given: Any) -> torch.Tensor:
-    return varlen.plain(*given).detach()
+    return varlen.padded(*given).detach()
 
 
 def _broken(*_given: Any) -> torch.Tensor:
@@ -292,7 +371,10 @@ def test_attention_has_the_dropout_of_the_config(calls: list[Any]) -> None:
     assert [dropout for _, dropout in calls] == [0.25, 0.25]
 
 
-def test_without_a_kernel_it_is_said_where_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_kernel_it_is_said_where_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delitem(varlen.KERNELS, "cpu")
     caplog.set_level(logging.INFO, "easytx")
     network = _network("bert")
     for packing in (None, False):

@@ -18,10 +18,8 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import (
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,
-    DataCollatorWithPadding,
     T5ForConditionalGeneration,
 )
 
@@ -32,15 +30,13 @@ from easytx.testing import CORPUS, tiny_checkpoint
 from easytx.training import recovery, smaller
 from easytx.training.arguments import OneDeviceArguments
 from easytx.training.generation import generate, prompt_collator
-from easytx.training.inference import Outputs, run
 from easytx.training.smaller import SmallerBatches
 
-from .conftest import NO_DROPOUT, ROWS, changed, rows, weights
+from .conftest import CPU, NO_DROPOUT, ROWS, changed, features, rows, run_rows, weights
 
 Make = Callable[..., Any]
 Fails = Callable[[torch.Tensor], bool]
 
-CPU = torch.device("cpu")
 SEQUENTIAL = {"train_sampling_strategy": "sequential", "no_save": True, "train_batch_size": 8}
 WARNING = (
     "A batch of 8 rows did not fit into the memory of cpu. Batches are computed in parts of at most 4 rows from here "
@@ -338,32 +334,9 @@ def test_rows_that_workers_have_prepared_are_split_too(
 # Evaluation and prediction
 
 
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    return AutoTokenizer.from_pretrained(checkpoint)
-
-
-@pytest.fixture
-def network(checkpoint: Path) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=3).eval()
-
-
 @pytest.fixture
 def dataset(tokenizer: Any) -> Dataset:
-    frame = rows(ROWS)
-    labels = [row % 3 for row in range(ROWS)]
-    return encode(tokenizer, frame["text"].tolist(), max_length=64).add_column("labels", labels)
-
-
-def _run(network: Any, dataset: Dataset, tokenizer: Any, **options: Any) -> Outputs:
-    given: dict[str, Any] = {
-        "reduce": lambda outputs, _batch: outputs.logits,
-        "device": CPU,
-        "dtype": None,
-        "token_budget": 240,
-    }
-    return run(network, dataset, DataCollatorWithPadding(tokenizer), **{**given, **options})
+    return features(tokenizer, ROWS)
 
 
 @pytest.fixture
@@ -376,7 +349,7 @@ def quiet() -> Iterator[list[warnings.WarningMessage]]:
 def test_batches_are_halved_until_they_fit_and_stay_so(
     network: Any, dataset: Dataset, tokenizer: Any, memory: Memory, quiet: list[warnings.WarningMessage]
 ) -> None:
-    expected = _run(network, dataset, tokenizer)
+    expected = run_rows(network, dataset, tokenizer, token_budget=240)
     assert quiet == []
     tokens: list[int] = []
     longest = max(dataset["length"])
@@ -386,7 +359,7 @@ def test_batches_are_halved_until_they_fit_and_stay_so(
         return ids.numel() > 80
 
     memory.fails = fails
-    outputs = _run(network, dataset, tokenizer)
+    outputs = run_rows(network, dataset, tokenizer, token_budget=240)
     first = 240 // longest * longest
     assert tokens[:2] == [first, first // 2 // longest * longest]
     assert sum(number > 80 for number in tokens) == 2
@@ -404,7 +377,7 @@ def test_batches_are_halved_until_they_fit_and_stay_so(
 def test_a_loss_is_not_counted_twice_where_what_is_kept_does_not_fit(
     network: Any, dataset: Dataset, tokenizer: Any
 ) -> None:
-    expected = _run(network, dataset, tokenizer)
+    expected = run_rows(network, dataset, tokenizer, token_budget=240)
     sizes = []
 
     def reduce(outputs: Any, _batch: Any) -> torch.Tensor:
@@ -414,7 +387,7 @@ def test_a_loss_is_not_counted_twice_where_what_is_kept_does_not_fit(
         return outputs.logits
 
     with pytest.warns(UserWarning, match="did not fit"):
-        outputs = _run(network, dataset, tokenizer, reduce=reduce)
+        outputs = run_rows(network, dataset, tokenizer, token_budget=240, reduce=reduce)
     assert max(sizes) > 5
     assert outputs.loss == pytest.approx(expected.loss, rel=1e-5)
     np.testing.assert_allclose(np.stack(outputs.values), np.stack(expected.values), rtol=1e-4, atol=1e-5)

@@ -32,6 +32,12 @@ def test_balanced_ignores_what_has_no_label() -> None:
     assert class_weights("balanced", [], ["a", "b"]) == [1.0, 1.0]
 
 
+def test_balanced_presences_by_hand() -> None:
+    # Of 4 rows 1, 4 and 0 have the label: absences / presences, and no weight is 0 or infinite.
+    matrix = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]])
+    assert class_weights("balanced", matrix, NAMES) == [3.0, 0.001, 4.0]
+
+
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
 def test_one_number_per_label(kind: Any) -> None:
     assert class_weights(kind([1.0, 2.0, 0.5]), [], NAMES) == [1.0, 2.0, 0.5]
