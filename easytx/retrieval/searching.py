@@ -6,15 +6,18 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset
 from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
+from easytx.core.base_model import BaseModel
 from easytx.core.running import run_network
+from easytx.data.padding import RightPadding
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
 from easytx.retrieval import data as rules
@@ -22,6 +25,7 @@ from easytx.retrieval.args import RetrievalArgs
 from easytx.retrieval.collection import read_collection
 from easytx.retrieval.index import PassageIndex, stacked, surprise
 from easytx.retrieval.losses import scale_of
+from easytx.retrieval.network import DualEncoder, DualEncoderConfig
 from easytx.retrieval.passages import (
     as_passages,
     keys_of,
@@ -36,20 +40,24 @@ from easytx.retrieval.quartets import has_quartets, rows_of_quartets
 from easytx.retrieval.rankers import CrossEncoder, Ranker, opened_clustering_model, opened_reranker, opened_teacher
 from easytx.retrieval.relevance import cuts_of, places_of, relevant_docs, right_of_queries, texts_beside
 from easytx.retrieval.results import Found, Truth
-from easytx.retrieval.towers import CONTEXT, QUERY, TwoTowers
+from easytx.retrieval.towers import CONTEXT, QUERY, Towers
 from easytx.training.inference import Outputs
 
 
-class Searcher(TwoTowers):
+class Searcher(BaseModel):
     """A model of two encoders, with passages to search.
 
     Attributes:
+        towers: The two encoders, by part.
         given_passages: The passages that the constructor was given.
         seen_passages: Those of the trainings so far, or those that the model was saved with.
         teacher: What scores passages while training; None for nothing.
         reranker: What `predict` orders by what it has found; None for nothing.
         clustering_model: Whose vectors say which rows are alike; None for the model's own.
     """
+
+    auto_class: ClassVar[str] = "AutoModel"
+    may_be_new: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -103,16 +111,12 @@ class Searcher(TwoTowers):
             raise ArgumentError(
                 "RetrievalModel cannot use 'autoencoder_model': vectors are as long as the encoder makes them."
             )
-        super().__init__(
-            model_type,
-            model_name,
-            names={QUERY: query_encoder_name, CONTEXT: context_encoder_name},
-            tokenizers={QUERY: query_encoder_tokenizer, CONTEXT: context_encoder_tokenizer},
-            args=args,
-            use_cuda=use_cuda,
-            cuda_device=cuda_device,
-            **kwargs,
-        )
+        names = {QUERY: query_encoder_name, CONTEXT: context_encoder_name}
+        tokenizers = {QUERY: query_encoder_tokenizer, CONTEXT: context_encoder_tokenizer}
+        if model_name is None and not any(names.values()):
+            model_type, model_name = None, model_type
+        self.towers = Towers(self, model_name, names, tokenizers)
+        super().__init__(model_type, model_name, args, use_cuda, cuda_device, **kwargs)
         self.given_passages: pd.DataFrame | None = None
         if prediction_passages is not None:
             self.given_passages = as_passages(prediction_passages, name="prediction_passages", args=self.args)
@@ -189,8 +193,38 @@ class Searcher(TwoTowers):
         return self._run(QUERY, data.dataset, show=show and not self.args.silent)
 
     @override
+    def load_config(self, model_type: str | None) -> DualEncoderConfig:
+        return self.towers.load_config(model_type)
+
+    @property
+    @override
+    def text_config(self) -> Any:
+        return self.towers[QUERY].config
+
+    @override
+    def load_tokenizer(self) -> Any:
+        self.towers.load_tokenizers()
+        return self.towers[QUERY].tokenizer
+
+    @override
+    def load_network(self) -> DualEncoder:
+        return self.towers.load_network()
+
+    @override
+    def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
+        return self.towers.weights_in(folder)
+
+    @override
+    def frozen_names(self) -> Sequence[str]:
+        return self.towers.frozen_names()
+
+    def tokenised(self, part: str, texts: list[list[str]], *, split: str, name: str, warns: bool = True) -> Dataset:
+        """Return tokenised texts as the encoder of a part takes them; see `Towers.tokenised`."""
+        return self.towers.tokenised(part, texts, split=split, name=name, warns=warns)
+
+    @override
     def write_network(self, folder: Path) -> None:
-        super().write_network(folder)
+        self.towers.write_network(folder)
         if self.args["save_passage_dataset"] and self.prediction_passages is not None:
             write_passages(self.prediction_passages, folder)
 
@@ -303,7 +337,7 @@ class Searcher(TwoTowers):
             self,
             network.reader(part),
             dataset,
-            collator=self.padding(part),
+            collator=RightPadding(self.towers[part].tokenizer.pad_token_id),
             reduce=functools.partial(network.kept, part),
             show=show,
             budget=None if rows == RetrievalArgs().embed_batch_size else rows * self.args.max_seq_length,
