@@ -147,10 +147,13 @@ def numbers(column: pd.Series, *, name: str) -> np.ndarray:
         i for i, v in enumerate(values) if isinstance(v, bool) or not isinstance(v, (int, float)) or abs(v) == np.inf
     ]
     if wrong:
-        raise LabelError(
-            f"{name} has {values[wrong[0]]!r} where a number is expected ({rows(wrong)}). "
-            "To predict classes, leave regression=False."
-        )
+        first = values[wrong[0]]
+        remedy = "To predict classes, leave regression=False."
+        if isinstance(first, float):
+            remedy = "Replace or drop it."
+        elif isinstance(first, str) and _reads_as_number(first):
+            remedy = f"Make numbers of texts, for example {name}['{column.name}'].astype(float)."
+        raise LabelError(f"{name} has {first!r} where a number is expected ({rows(wrong)}). {remedy}")
     return np.asarray(values, dtype=np.float32)
 
 
@@ -191,7 +194,31 @@ def label_lists(column: pd.Series, *, name: str) -> tuple[list[tuple[Any, ...]],
                 f"{name} has label lists of different lengths: {length} in row 0, but {len(found[other[0]])} in "
                 f"{rows(other)}. Each row needs one 0 or 1 per label."
             )
+    elif _are_meant_as_vectors(found):
+        strange = [i for i, row in enumerate(found) if any(item not in (0, 1) for item in row)]
+        raise LabelError(
+            f"{name} has lists with other numbers than 0 and 1, such as {list(found[strange[0]])} ({rows(strange)}). "
+            "A label is there or not: give 1 or 0. A list of label names holds no name twice."
+        )
     return found, vectors
+
+
+def refuse_one_answer(matrix: np.ndarray, labels: LabelMap, *, name: str) -> None:
+    """Raise if there is nothing to tell apart.
+
+    Args:
+        matrix: 0 and 1, of shape (rows, labels).
+        labels: The labels.
+        name: What to call the rows in messages.
+
+    Raises:
+        LabelError: If all rows have the same labels.
+    """
+    if len(matrix) > 1 and (matrix == matrix[0]).all():
+        raise LabelError(
+            f"{name} has the same labels in all {counted(len(matrix), 'row')}: "
+            f"{labels.decode(np.flatnonzero(matrix[0]))}. A classifier needs rows that differ."
+        )
 
 
 def label_matrix(lists: Sequence[tuple[Any, ...]], vectors: bool, labels: LabelMap, *, name: str) -> np.ndarray:
@@ -253,6 +280,19 @@ def _present(column: pd.Series, name: str) -> list[Any]:
             f"Fill or drop them, for example {name}.dropna(subset=['{column.name}'])."
         )
     return [plain(value) for value in column]
+
+
+def _are_meant_as_vectors(lists: Sequence[tuple[Any, ...]]) -> bool:
+    """Tell whether lists are of whole numbers, of one length, and with a number twice, as no list of names is."""
+    numbers = all(isinstance(item, (int, float)) for row in lists for item in row)
+    return numbers and len({len(row) for row in lists}) == 1 and any(len(set(row)) < len(row) for row in lists)
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
 
 
 def _is_several(value: Any) -> bool:

@@ -128,6 +128,7 @@ class ManyLabels(OneClass):
         rules.checked_threshold(model.args["threshold"], len(model.known_labels()))
         matrix = rules.label_matrix(lists, vectors, model.known_labels(), name=name)
         if split == "train":
+            rules.refuse_one_answer(matrix, model.known_labels(), name=name)
             model.weigh(matrix)
         return matrix
 

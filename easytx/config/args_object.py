@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import ItemsView, Iterator, KeysView, Mapping
+from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,9 @@ from easytx.config.warn import warn_user
 from easytx.errors import ArgumentError
 
 A = TypeVar("A", bound="ArgsObject")
+
+# Where a saved file names the arguments that were set to what is their default anyway.
+SET_TO_DEFAULT = "set_to_default"
 
 
 class ArgsObject:
@@ -74,6 +77,10 @@ class ArgsObject:
         """Return only the arguments that were set, or added to if they are lists or dicts."""
         return {name: value for name, value in self.to_dict().items() if name in self._given or self._added_to(name)}
 
+    def is_set(self, name: str) -> bool:
+        """Tell whether an argument was set, be it to its default."""
+        return name in self.given()
+
     def _added_to(self, name: str) -> bool:
         value = getattr(self, name)
         return isinstance(value, (list, dict)) and value != default_of(fields_of(type(self))[name][0])
@@ -111,7 +118,7 @@ class ArgsObject:
     @classmethod
     def known_part(cls, values: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         """Return what of a saved file this class knows; the rest is dropped with one warning that names it."""
-        unknown = sorted(set(values) - names_of(cls))
+        unknown = sorted(set(values) - names_of(cls) - {SET_TO_DEFAULT})
         if unknown:
             warn_user(f"{source} holds arguments that {cls.__name__} does not have: {unknown}. They are dropped.")
         # Null where None is no value of ours stands for "not set".
@@ -119,6 +126,18 @@ class ArgsObject:
             name: value
             for name, value in values.items()
             if name in names_of(cls) and (value is not None or accepts(cls, name, None))
+        }
+
+    @classmethod
+    def set_part(cls, values: Mapping[str, Any], *, also: Collection[str] = ()) -> dict[str, Any]:
+        """Return what of arguments that may be defaults was set: what is another value, and those named by `also`.
+
+        Raises:
+            ArgumentError: For values of another type or out of bounds.
+        """
+        sound = {name: checked(cls, name, value) for name, value in values.items()}
+        return {
+            name: value for name, value in sound.items() if name in also or value != default_of(fields_of(cls)[name][0])
         }
 
     def save(self, folder: str | Path) -> Path:
@@ -130,6 +149,9 @@ class ArgsObject:
         values = {name: value for name, value in self.to_dict().items() if name not in left_out and _is_json(value)}
         if "trainer_kwargs" in values:
             values["trainer_kwargs"] = {k: v for k, v in values["trainer_kwargs"].items() if not k.endswith("token")}
+        defaults = [name for name in self.given() if name in values and name not in type(self).set_part(values)]
+        if defaults:
+            values[SET_TO_DEFAULT] = sorted(defaults)
         path = Path(folder) / "model_args.json"
         path.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
@@ -137,7 +159,9 @@ class ArgsObject:
     @classmethod
     def load(cls: type[A], folder: str | Path) -> A:
         """Return the arguments saved in a folder; unknown names are dropped with a warning."""
-        return cls(**cls.known_part(read_saved(folder), source="model_args.json"))
+        saved = read_saved(folder)
+        known = cls.known_part(saved, source="model_args.json")
+        return cls(**cls.set_part(known, also=saved.get(SET_TO_DEFAULT, ())))
 
     @classmethod
     def describe(cls) -> list[dict[str, Any]]:

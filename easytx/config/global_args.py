@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from easytx.config.args_object import SET_TO_DEFAULT
 from easytx.config.fields import default_of, refuse_unknown
 from easytx.config.model_args import ModelArgs
 from easytx.config.utils import sweep_config_to_sweep_values
@@ -40,7 +41,9 @@ def resolve(
     """
     refuse_unknown(global_args, ModelArgs)
     own = args_class.redeclared()
-    args = args_class(**{name: value for name, value in global_args.items() if name not in own})
-    if saved:
-        args = args.merged(args_class.known_part(saved, source="model_args.json"))
+    edited = args_class.set_part({name: value for name, value in global_args.items() if name not in own})
+    known = args_class.known_part(saved or {}, source="model_args.json")
+    # A folder's default comes before what was edited too, but counts as set only if it was set before it was saved.
+    args = args_class(**{name: value for name, value in edited.items() if name not in known})
+    args = args.merged(args_class.set_part(known, also=(saved or {}).get(SET_TO_DEFAULT, ())))
     return args.merged(given).merged(None if sweep is None else sweep_config_to_sweep_values(sweep))

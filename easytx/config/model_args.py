@@ -121,7 +121,12 @@ class ModelArgs(ArgsObject):
     trainer_kwargs: dict[str, Any] = arg(default={}, help="Further fields of transformers.TrainingArguments.")
 
     # Evaluation while training, early stopping, best model
-    eval_batch_size: int = arg(default=8, help="Rows of full length per inference batch.", low=1, in_global_args=True)
+    eval_batch_size: int = arg(
+        default=8,
+        help="Rows of an inference batch at most, where it is set; else as many as the device does best.",
+        low=1,
+        in_global_args=True,
+    )
     evaluate_during_training: bool = arg(default=False, help="Evaluate on eval_df while training.", in_global_args=True)
     evaluate_during_training_steps: int = arg(
         default=2000,

@@ -292,7 +292,8 @@ class BaseModel(CheckpointedModel):
             return cache.kept(self.args.cache_dir, f"{split}-{name}", make)
 
     def _call(self, method: str, kwargs: Mapping[str, Any], **given: Any) -> Call:
-        return read_call(method, kwargs, columns=self.columns.all(), remedy=self.data_remedy, **given)
+        given |= {"columns": self.columns.all(), "arguments": self.args, "remedy": self.data_remedy}
+        return read_call(method, kwargs, **given)
 
     def _check_trains(self) -> None:
         if self.only_predicts:

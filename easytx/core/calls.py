@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -65,6 +65,7 @@ def read_call(
     data: Any = None,
     evaluation: Any = None,
     columns: tuple[str, ...],
+    arguments: Container[str] = (),
     options: tuple[str, ...] = (),
     output_dir: Any = None,
     remedy: str = "give it as the first argument",
@@ -77,6 +78,7 @@ def read_call(
         data: What was given as data.
         evaluation: What was given as evaluation data.
         columns: The names of our columns.
+        arguments: The names that belong into args.
         options: Keyword arguments of this method alone.
         output_dir: What was given as such.
         remedy: What to do where there is no data.
@@ -116,6 +118,9 @@ def read_call(
                 )
         elif callable(value):
             call.metrics[name] = value
+        elif name in arguments:
+            hint = f"{method}(..., args={{'{name}': ...}})" if method == "train_model" else f"model.args.{name} = ..."
+            raise ArgumentError(f"{method} takes no '{name}': it belongs into args, as in {hint}.")
         else:
             known = [
                 *first,

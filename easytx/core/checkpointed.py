@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,6 +41,7 @@ class CheckpointedModel:
         trained: Whether the weights in memory have been trained here.
         head_seed: What a new head is drawn with.
         layout: What the network reads of where on a page words stand.
+        gives_boxes: Whether rows may have boxes, for networks that read these.
         is_sweeping: Whether a sweep has chosen arguments.
         run_record: The tracker's run that it was trained in, here or before it was saved.
     """
@@ -53,6 +55,7 @@ class CheckpointedModel:
     # Classes whose folders are as good as own ones, arguments included.
     kin: ClassVar[tuple[str, ...]] = ()
     layout: Layout = Layout()
+    gives_boxes: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -94,7 +97,8 @@ class CheckpointedModel:
             model_type, model_name = None, model_type
         if model_name is None and not self.may_be_new:
             raise ArgumentError(f'{type(self).__name__} needs a model name, such as "starter" or a folder.')
-        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class))
+        own = inspect.signature(type(self)).parameters
+        options = loading.accepted_options(kwargs, type(self).__name__, names_of(self.args_class), own)
         self._name = str(model_name)
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
@@ -168,7 +172,9 @@ class CheckpointedModel:
     def load_config(self, model_type: str | None) -> Any:
         """Return the model's configuration, with the changes that `args.config` asks for."""
         source = self.source()
-        config = loading.load_config(source, options=self._options, changes=self.args.config)
+        config = loading.load_config(
+            source, options=self._options, changes=self.args.config, gives_boxes=self.gives_boxes
+        )
         loading.check_type(model_type, config, self._name)
         return config
 

@@ -18,11 +18,10 @@ from easytx.config.warn import warn_user
 from easytx.core.calls import Call
 from easytx.core.quantising import after_training, before_training
 from easytx.core.results import TrainResult
-from easytx.core.running import wants_packing
+from easytx.core.running import collator_of, wants_packing
 from easytx.core.saving import check_output_dir, write_results
 from easytx.core.tracking import TrackedTraining, local_checkpoint
 from easytx.data.checks import warn_about_overlap
-from easytx.data.padding import TokenColumns
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, NonFiniteLossError, OutOfMemoryError
 from easytx.training.arguments import OneDeviceArguments, adafactor_options, trackers, training_arguments
@@ -37,6 +36,7 @@ from easytx.training.tracking_record import read_run
 from easytx.training.trainer import EasyTrainer, copied_weights
 
 if TYPE_CHECKING:
+    from easytx.config.model_args import ModelArgs
     from easytx.core.base_model import BaseModel
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class _Run:
         self.model, self.args, self.train_data, self.held_out = model, args, train, held_out
         self.settings, self.metrics, self.reporters = settings, call.metrics, reporters
         self.output_dir = Path(str(settings.output_dir))
-        self.best_dir = best_model_dir(args.best_model_dir, self.output_dir)
+        self.best_dir = best_model_dir(args, self.output_dir)
         self.writes = settings.should_save
         self.history = History(self.output_dir if self.writes else None, verbose=args.evaluate_during_training_verbose)
         self.best = BestModel(
@@ -187,14 +187,14 @@ class _Run:
     def _trainer(self, network: Any) -> EasyTrainer:
         args, settings, evaluates = self.args, self.settings, self.held_out is not None
         self.schedule = EpochSchedule(args, evaluates=evaluates, set_epoch=lambda epoch: trainer.set_epoch(epoch))
-        collator, loss = self.model.collator(), self.model.loss()
-        course = self.model.course(self.train_data, collator, loss)
+        collator, loss = collator_of(self.model), self.model.loss()
+        course = self.model.course(self.train_data, collator.pad, loss)
         trainer = EasyTrainer(
             model=network,
             args=settings,
             train_dataset=self.train_data.dataset,
             eval_dataset=None if self.held_out is None else self.held_out.dataset,
-            data_collator=TokenColumns(collator),
+            data_collator=collator,
             # The Trainer gives the model's configuration the special tokens of this one.
             processing_class=self.model.target_tokenizer,
             callbacks=[self.schedule, self.history, self.best, *([course] if course else []), *self.reporters],
@@ -293,11 +293,9 @@ class _Run:
         }
 
 
-def best_model_dir(wanted: str, output_dir: Path) -> Path:
+def best_model_dir(args: ModelArgs, output_dir: Path) -> Path:
     """Return where the best model goes: under the folder of this training, unless the user has named a place."""
-    from easytx.config.model_args import ModelArgs
-
-    return output_dir / "best_model" if wanted == ModelArgs().best_model_dir else Path(wanted)
+    return Path(args.best_model_dir) if args.is_set("best_model_dir") else output_dir / "best_model"
 
 
 def _adafactor(args: Any) -> tuple[Any, dict[str, Any]]:

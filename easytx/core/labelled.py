@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
@@ -34,6 +34,7 @@ class LabelledModel(BaseModel):
     """
 
     labels_exclude_each_other: bool = True
+    gives_boxes: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -71,7 +72,10 @@ class LabelledModel(BaseModel):
         self.num_labels = self._stated_number = num_labels
         stated = self._stated_labels(None if labels is None else list(labels))
         if stated is not None and num_labels not in (None, len(stated)):
-            raise LabelError(f"num_labels is {num_labels}, but there are {len(stated)} labels: {stated.labels[:20]}.")
+            raise LabelError(
+                f"num_labels is {num_labels}, but there are {len(stated)} labels: {stated.labels[:20]}. "
+                "Leave num_labels out."
+            )
         self._labels_are_fixed = stated is not None
         found = stated or self._labels_of_head()
         if found is not None and num_labels in (None, len(found)):
@@ -212,9 +216,14 @@ class LabelledModel(BaseModel):
         if whole and highest < stated:
             return LabelMap.of_size(stated)
         if len(distinct) != stated:
+            remedy = (
+                "set regression=True in args to predict numbers"
+                if stated == 1
+                else "list all labels in args.labels_list"
+            )
             raise LabelError(
                 f"num_labels is {stated}, but {name} has {len(distinct)} labels: {distinct.labels[:20]}. "
-                "Leave num_labels out, or list all labels in args.labels_list."
+                f"Leave num_labels out, or {remedy}."
             )
         return distinct
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from easytx.config.fields import closest
 from easytx.config.warn import warn_user
+from easytx.core.pages import check_places
 from easytx.core.starter import STARTER, starter_folder
 from easytx.data.checks import with_article
 from easytx.errors import ArgumentError, CheckpointError, MissingExtraError, ModelNotFoundError
@@ -64,7 +65,7 @@ def resolve_name(model_name: str | Path) -> str:
         ArgumentError: If it is neither a text nor a path.
         MissingExtraError: If the starter package is not installed.
         CheckpointError: If its weights are not the expected ones.
-        ModelNotFoundError: If the folder holds no model.
+        ModelNotFoundError: If there is no such folder, or it holds no model.
     """
     if not isinstance(model_name, (str, os.PathLike)):
         raise ArgumentError(f"A model's name must be a text or a path, but is {model_name!r}.")
@@ -75,7 +76,10 @@ def resolve_name(model_name: str | Path) -> str:
         if not holds_model(folder):
             raise ModelNotFoundError(f"The folder '{folder}' holds no model: it has no config.json.")
         return str(folder)
-    return str(model_name)
+    name = str(model_name)
+    if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1:
+        raise ModelNotFoundError(f"There is no folder '{name}'.")
+    return name
 
 
 def resolve_tokenizer(name: str | Path) -> str:
@@ -132,12 +136,12 @@ _OPTIONS = frozenset(
 
 
 # Named by old scripts, mostly as None.
-_WITHOUT = {
-    "global_attention_fn": "transformers chooses the tokens with global attention",
-}
+_WITHOUT = {"global_attention_fn": "transformers chooses the tokens with global attention"}
 
 
-def accepted_options(options: Mapping[str, Any], class_name: str, arguments: Collection[str]) -> dict[str, Any]:
+def accepted_options(
+    options: Mapping[str, Any], class_name: str, arguments: Collection[str], others: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return the keyword arguments of a constructor that `from_pretrained` takes.
 
     Raises:
@@ -151,19 +155,21 @@ def accepted_options(options: Mapping[str, Any], class_name: str, arguments: Col
             raise ArgumentError(f"{class_name} cannot use '{name}': {_WITHOUT[name]}.")
         if name in arguments:
             raise ArgumentError(f"{class_name} takes '{name}' in args: args={{'{name}': ...}}.")
-        raise ArgumentError(f"{class_name} has no argument '{name}'.{closest(name, _OPTIONS)}")
+        raise ArgumentError(f"{class_name} has no argument '{name}'.{closest(name, [*others, *_OPTIONS])}")
     return options
 
 
-def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, Any], gives_boxes: bool = False) -> Any:
     """Return a model's configuration.
 
     Args:
         name: A folder or a hub name.
         options: For `from_pretrained`, such as `revision` or `proxies`.
         changes: Fields to set in it.
+        gives_boxes: Whether a network that reads where on a page each word stands would be told.
 
     Raises:
+        CheckpointError: If it would not.
         ModelNotFoundError: If there is no model of this name, or the hub cannot be reached.
         ArgumentError: If the configuration has no such field.
     """
@@ -171,6 +177,7 @@ def load_config(name: str, *, options: Mapping[str, Any], changes: Mapping[str, 
 
     with quiet(), named_errors(name):
         config = AutoConfig.from_pretrained(adapter_base(name) or name, **options)
+    check_places(config, name=name, gives_boxes=gives_boxes)
     return changed(config, changes)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from easytx.config.model_args import ModelArgs
 from easytx.config.warn import warn_user
 from easytx.data.padding import TokenColumns
 from easytx.data.prepared import TaskData
@@ -19,12 +18,11 @@ from easytx.training.quantise import check_int8_device, dynamically_quantised
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from easytx.config.model_args import ModelArgs
     from easytx.core.base_model import BaseModel
 
 # Tokens per inference batch at which a device is busy and its caches are still used well.
 _BUSY_TOKENS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
-
-_USUAL_BATCH = ModelArgs().eval_batch_size
 
 # Below this many rows a bar would only flicker.
 _ROWS_FOR_A_BAR = 1000
@@ -33,18 +31,25 @@ _ROWS_FOR_A_BAR = 1000
 _LOGITS = 2**27
 
 
-def token_budget(args: ModelArgs, device_type: str, vocabulary: int = 1) -> int:
+def token_budget(args: ModelArgs, device_type: str, vocabulary: int = 1, rows: int | None = None) -> int:
     """Return the tokens of an inference batch: what the device does best, or what the user has set.
 
     Args:
         args: For `eval_batch_size` and `max_seq_length`.
         device_type: Such as "cpu" or "cuda".
         vocabulary: Logits of a token, where all of them are computed.
+        rows: What the user has set instead of `eval_batch_size`.
     """
-    wanted = args.eval_batch_size * args.max_seq_length
-    if args.eval_batch_size == _USUAL_BATCH:
+    rows = rows or most_rows(args)
+    wanted = (rows or args.eval_batch_size) * args.max_seq_length
+    if rows is None:
         wanted = max(wanted, _BUSY_TOKENS.get(device_type, wanted))
     return max(min(wanted, _LOGITS // vocabulary), 1)
+
+
+def most_rows(args: ModelArgs) -> int | None:
+    """Return the rows of an inference batch at most, or None where the user leaves it to the device."""
+    return args.eval_batch_size if args.is_set("eval_batch_size") else None
 
 
 def is_main_process() -> bool:
@@ -53,7 +58,7 @@ def is_main_process() -> bool:
     return not distributed or torch.distributed.get_rank() == 0
 
 
-def collator_of(model: BaseModel) -> Collator:
+def collator_of(model: BaseModel) -> TokenColumns:
     """Return what makes batches of a model's features, whatever they have for each token besides its id."""
     return TokenColumns(model.collator())
 
@@ -93,6 +98,7 @@ def run_network(
     reduce: Reduce,
     show: bool,
     budget: int | None = None,
+    rows: int | None = None,
     **options: Any,
 ) -> Outputs:
     """Return what a network, the whole of a model or a part of it, says about features.
@@ -105,6 +111,7 @@ def run_network(
         reduce: Keeps of an output what the answer needs.
         show: Whether there is a bar, for more than a few features.
         budget: Tokens of a batch at most; None for `token_budget`.
+        rows: Features of a batch at most; None for what `eval_batch_size` says.
         **options: As for `inference.run`.
     """
     in_int8 = quantised(model)
@@ -116,7 +123,8 @@ def run_network(
             reduce=reduce,
             device=model.device,
             dtype=None if in_int8 else model.precision(),
-            token_budget=budget or token_budget(model.args, model.device.type),
+            token_budget=budget or token_budget(model.args, model.device.type, rows=rows),
+            max_rows=rows or most_rows(model.args),
             compiles=model.args.torch_compile and not model.args.onnx,
             progress=progress_bar(len(dataset), show=show),
             packing=wants_packing(model.args),
@@ -148,6 +156,7 @@ def write_texts(
             device=model.device,
             dtype=None if in_int8 else model.precision(),
             token_budget=token_budget(model.args, model.device.type),
+            max_rows=most_rows(model.args),
             seed=model.args.manual_seed,
             progress=progress_bar(len(prompts), show=show),
             **extras,

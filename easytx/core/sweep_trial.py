@@ -19,7 +19,6 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from easytx.config.fields import closest, names_of
-from easytx.config.model_args import ModelArgs
 from easytx.config.renamed import RENAMED
 from easytx.config.warn import warn_user
 from easytx.core.base_model import BaseModel
@@ -151,7 +150,7 @@ class Trials:
         settings = model.args.merged(chosen)
         place = f"trial-{trial.number}"
         places = {"output_dir": str(Path(settings.output_dir) / place)}
-        if settings.best_model_dir != ModelArgs().best_model_dir:
+        if settings.is_set("best_model_dir"):
             places["best_model_dir"] = str(Path(settings.best_model_dir) / place)
         if settings.tensorboard_dir:
             places["tensorboard_dir"] = str(Path(settings.tensorboard_dir) / place)

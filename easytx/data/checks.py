@@ -81,11 +81,13 @@ def refuse_broken_texts(
         ) from None
 
 
-def warn_about_duplicates(frame: pd.DataFrame, columns: Sequence[str], *, name: str, what: str = "text") -> None:
+def warn_about_duplicates(
+    frame: pd.DataFrame, columns: Sequence[str], *, name: str, what: str = "text", unit: str = "row"
+) -> None:
     """Warn, once, with their number, if rows have the same texts as an earlier row."""
     number = int(frame.duplicated(subset=list(columns)).sum())
     if number:
-        warn_user(f"{name} has {counted(number, 'row')} with the same {what} as an earlier row.")
+        warn_user(f"{name} has {counted(number, unit)} with the same {what} as an earlier {unit}.")
 
 
 def warn_about_overlap(
@@ -95,8 +97,10 @@ def warn_about_overlap(
     keys = [pd.util.hash_pandas_object(frame[list(columns)].astype(str), index=False) for frame in (train, evaluation)]
     number = int(keys[1].isin(keys[0]).sum())
     if number:
+        are = "is" if number == 1 else "are"
         warn_user(
-            f"{counted(number, 'row')} of {names[1]} are in {names[0]} too; the scores will look better than they are."
+            f"{counted(number, 'row')} of {names[1]} {are} in {names[0]} too; "
+            "the scores will look better than they are."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from easytx.config.fields import closest
 from easytx.config.model_args import ModelArgs
 from easytx.core.loading import quiet
-from easytx.errors import ArgumentError, CheckpointError, DeviceError, MissingExtraError
+from easytx.errors import ArgumentError, CheckpointError, MissingExtraError
+from easytx.language_modeling import four_bits
 
 # Modules that an adapter replaces as a whole.
 _SAVED_BESIDE = ".modules_to_save"
@@ -27,42 +29,41 @@ def check(args: ModelArgs, device: torch.device, *, adapter: bool) -> None:
 
     Raises:
         MissingExtraError: If peft or bitsandbytes is not installed.
-        DeviceError: If `qlora` is asked for without CUDA.
+        DeviceError: If `qlora` is asked for where there are no weights of 4 bits.
         ArgumentError: If options are given without what they are for, or are unknown.
     """
     wanted = args["peft"] or args["qlora"]
-    for name in ("lora_config", "loftq_config"):
-        if args[name] and not wanted:
-            raise ArgumentError(f"{name} is for adapters. Set peft=True in args, or leave it out.")
-    if args["qlora"] and device.type != "cuda":
-        raise DeviceError(
-            f"qlora holds the weights in 4 bits, which needs CUDA, but the device is {device}. Use peft=True alone, "
-            "which trains an adapter over weights of full precision."
-        )
+    if args["lora_config"] and not wanted:
+        raise ArgumentError("lora_config is for adapters. Set peft=True in args, or leave it out.")
     if (wanted or adapter) and importlib.util.find_spec("peft") is None:
         raise MissingExtraError.of("peft", "peft", "An adapter")
-    if args["qlora"] and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError.of("bitsandbytes", "qlora", "qlora")
-    if args["loftq_config"] and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError.of("bitsandbytes", "qlora", "loftq_config")
+    # peft imports bitsandbytes, which on some CPUs advises a package for a kernel that is not used here.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     if wanted:
         _check_fields(args)
+    four_bits.check(args, device)
 
 
-def quantisation(args: ModelArgs) -> dict[str, Any]:
-    """Return what `from_pretrained` needs to hold the weights in 4 bits; empty without `qlora`."""
-    if not args["qlora"]:
-        return {}
-    from transformers import BitsAndBytesConfig
+def check_base(args: ModelArgs, *, is_new: bool, has_parts: bool) -> None:
+    """Raise if an adapter is asked for where it has nothing to lie over.
 
-    kind = "nf4" if args["nf4"] else "fp4"
-    settings: Any = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=kind,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-    return {"quantization_config": settings, "device_map": {"": torch.cuda.current_device()}}
+    Args:
+        args: For `peft` and `qlora`.
+        is_new: Whether the model's weights are new ones.
+        has_parts: Whether it is an ELECTRA of generator and discriminator.
+
+    Raises:
+        ArgumentError: Saying so.
+    """
+    if not (args["peft"] or args["qlora"]) or not (is_new or has_parts):
+        return
+    what = "this model is a generator and a discriminator" if has_parts else "the weights of this model are new"
+    raise ArgumentError(f"An adapter lies over one model that was saved, but {what}. Leave peft and qlora out.")
+
+
+def are_in(network: Any) -> bool:
+    """Tell whether a network of transformers has an adapter."""
+    return bool(getattr(network, "_hf_peft_config_loaded", False))
 
 
 def with_adapter(network: Any, args: ModelArgs, *, trained: str | None, seed: int) -> Any:
@@ -74,17 +75,16 @@ def with_adapter(network: Any, args: ModelArgs, *, trained: str | None, seed: in
         trained: A folder or hub name of an adapter; None for a new one.
         seed: New weights are drawn with it.
     """
-    if args["qlora"]:
-        from peft import prepare_model_for_kbit_training
-
-        network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=args.gradient_checkpointing)
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         network.add_adapter(_configuration(network, args) if trained is None else _opened(trained))
-    if trained is not None:
-        network.load_state_dict(weights_in(trained, network))
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name or _SAVED_BESIDE in name)
+        if parameter.requires_grad:
+            # peft makes them of the type that weights of 4 bits compute in, whose steps would be too coarse to learn.
+            parameter.data = parameter.data.float()
+    if trained is not None:
+        network.load_state_dict(weights_in(trained, network))
     place = Path(network.name_or_path)
     if place.is_dir():
         # The adapter will be opened from elsewhere.
@@ -142,18 +142,16 @@ def _opened(place: str) -> Any:
 
 
 def _configuration(network: Any, args: ModelArgs) -> Any:
-    from peft import LoftQConfig, LoraConfig
+    from peft import LoraConfig
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
     from transformers.pytorch_utils import Conv1D
 
     options = dict(args["lora_config"])
-    # Such layers, GPT-2's among them, have their weights the other way round.
-    options.setdefault("fan_in_fan_out", any(isinstance(module, Conv1D) for module in network.modules()))
+    # Such layers, GPT-2's among them, have their weights the other way round; those of 4 bits know what they were.
+    kinds = [getattr(module, "source_cls", type(module)) for module in network.modules()]
+    options.setdefault("fan_in_fan_out", any(issubclass(kind, Conv1D) for kind in kinds))
     if network.config.model_type not in KNOWN:
         options.setdefault("target_modules", "all-linear")
-    if args["loftq_config"]:
-        loftq = LoftQConfig(loftq_bits=args["loftq_bits"], **args["loftq_config"])
-        options |= {"init_lora_weights": "loftq", "loftq_config": loftq}
     if not args["mlm"]:
         options.setdefault("task_type", "CAUSAL_LM")
     return LoraConfig(**options)
@@ -169,3 +167,8 @@ def _check_fields(args: ModelArgs) -> None:
                 raise ArgumentError(
                     f"{name} sets '{field}', which peft.{kind.__name__} does not have.{closest(field, known)}"
                 )
+    if args["lora_config"].get("init_lora_weights") == "loftq" or "loftq_config" in args["lora_config"]:
+        raise ArgumentError(
+            "lora_config asks for LoftQ, which has arguments of its own. Set qlora=True and "
+            "loftq_config={'loftq_iter': 1}."
+        )

@@ -75,11 +75,11 @@ class LanguageModelingArgs(ModelArgs):
     # Adapters
     peft: bool = arg(default=False, help="Train a LoRA adapter and leave the model's own weights as they are.")
     lora_config: dict[str, Any] = arg(default={}, help="Fields of peft.LoraConfig, such as r and target_modules.")
-    qlora: bool = arg(default=False, help="Train an adapter over weights of 4 bits; needs CUDA and bitsandbytes.")
+    qlora: bool = arg(default=False, help="Train an adapter over weights of 4 bits, by bitsandbytes.")
     nf4: bool = arg(default=False, help="With qlora: the 4 bits are NF4 rather than FP4.")
-    loftq_bits: int = arg(default=4, help="With loftq_config: bits that the adapter is to make up for.", low=2, high=8)
+    loftq_bits: int = arg(default=4, help="With loftq_config: bits of the weights; 4, as of qlora.", low=2, high=8)
     loftq_config: dict[str, Any] = arg(
-        default={}, help="Fields of peft.LoftQConfig, such as loftq_iter; where there are any, the adapter starts so."
+        default={}, help="With qlora: {'loftq_iter': 1} starts an adapter that makes up for what 4 bits lose."
     )
 
     # Accepted so that existing scripts run

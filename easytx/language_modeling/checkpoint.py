@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from easytx.core import loading, saving
 from easytx.core.base_model import BaseModel
 from easytx.errors import ArgumentError, CheckpointError
-from easytx.language_modeling import adapters, scratch
+from easytx.language_modeling import adapters, four_bits, scratch
 from easytx.language_modeling.objectives import Causal, Masked, Objective, Replaced
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class LanguageCheckpoint(BaseModel):
         adapters.check(args, self.device, adapter=self._base is not None or self._adapter_name is not None)
         self._parts = self._parts_named()
         is_new = self._source is None and self._parts is None
+        adapters.check_base(args, is_new=is_new, has_parts=self._parts is not None)
         if self._parts is not None or (is_new and model_type == "electra" and args["mlm"]):
             from easytx.language_modeling import electra
 
@@ -141,25 +142,30 @@ class LanguageCheckpoint(BaseModel):
         self.tokenizer, self._model = tokenizer, None
 
     def load_network(self) -> Any:
-        """Return the network, in float32, on the CPU."""
+        """Return the network: in float32, on the CPU; with `qlora` in 4 bits, where it is to be."""
         args, seed = self.args, self.head_seed
         if self._part_configs is not None:
             return self._pair(self._parts, seed)
         if self._source is None:
             return loading.new_network(self.auto_class, self.config, seed=seed)
-        options = {**self._options, **adapters.quantisation(args)}
-        network = loading.load_weights(
-            self.auto_class, self._base or self.source(), self.config, seed=seed, options=options
-        )
+        network = self._loaded(four_bits.options(args, self.config, self.device, self.precision()))
         if len(self.tokenizer) > network.get_input_embeddings().num_embeddings:
             network.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
         writing = getattr(network, "generation_config", None)
         if writing is not None and writing.pad_token_id is None:
             writing.pad_token_id = self.tokenizer.pad_token_id
+        if four_bits.are_in(network):
+            network = four_bits.steadied(network)
         trained = self._source if self._base else self._adapter_name
         if trained or args["peft"] or args["qlora"]:
-            return adapters.with_adapter(network, args, trained=trained, seed=seed)
+            network = adapters.with_adapter(network, args, trained=trained, seed=seed)
+        if args["loftq_config"] and trained is None:
+            four_bits.start_by_loftq(network, self._loaded({}))
         return network
+
+    def _loaded(self, options: Mapping[str, Any]) -> Any:
+        name, options = self._base or self.source(), {**self._options, **options}
+        return loading.load_weights(self.auto_class, name, self.config, seed=self.head_seed, options=options)
 
     def write_network(self, folder: Path) -> None:
         """Write weights, configuration and tokenizer; of an ELECTRA the two parts apart, of an adapter it alone."""
@@ -186,25 +192,42 @@ class LanguageCheckpoint(BaseModel):
         saving.write_tokenizer(self.tokenizer, place)
 
     def take_adapter(self) -> None:
-        """Lay a new adapter over weights that were loaded before the arguments asked for one."""
-        args = self.args
+        """Have the weights that were loaded before the arguments asked for an adapter get one.
+
+        Raises:
+            ArgumentError: If they have been trained since.
+        """
+        args, network = self.args, self._model
         adapters.check(args, self.device, adapter=False)
-        late = args["peft"] and self._model is not None and not getattr(self._model, "_hf_peft_config_loaded", False)
-        if late:
-            self._model = adapters.with_adapter(self._model, args, trained=None, seed=self.head_seed)
+        adapters.check_base(args, is_new=self._source is None, has_parts=self._part_configs is not None)
+        lacks_bits = args["qlora"] and not four_bits.are_in(network)
+        if network is None or not (lacks_bits or (args["peft"] and not adapters.are_in(network))):
+            return
+        if self.trained:
+            raise ArgumentError(
+                "An adapter is saved without the weights under it, and those of this model have been trained since "
+                "they were loaded. Save it with save_model, and open that folder with the same arguments."
+            )
+        self._model = None if lacks_bits else adapters.with_adapter(network, args, trained=None, seed=self.head_seed)
 
     def merge_adapter(self) -> None:
         """Add the adapter to the weights for good; the model is then one without an adapter, and saved whole.
 
+        Of weights of 4 bits become those of full precision that they stand for.
+
         Raises:
-            ArgumentError: If there is none, or the weights are in 4 bits.
+            ArgumentError: If there is none.
         """
         network = self.model
-        if not getattr(network, "_hf_peft_config_loaded", False) or self.args["qlora"]:
-            raise ArgumentError("merge_adapter needs an adapter over weights of full precision.")
+        if not adapters.are_in(network):
+            raise ArgumentError("merge_adapter needs an adapter, but this model has none.")
+        if four_bits.are_in(network):
+            network = four_bits.in_full(network, self.auto_class)
         self.model = adapters.merged(network)
-        self.args = self.args.merged({"peft": False, "lora_config": {}, "loftq_config": {}})
+        self.args = self.args.merged({"peft": False, "qlora": False, "lora_config": {}, "loftq_config": {}})
         self._base = self._adapter_name = None
+        # The weights are no longer those of any folder.
+        self.trained = True
 
     def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
         """Return the weights that `write_network` has left in a folder, by the names of the model in memory."""

@@ -22,9 +22,6 @@ from easytx.errors import ArgumentError
 from easytx.language_representation.combining import Combination
 from easytx.training.inference import Outputs
 
-# What a caller who says nothing of batches gets: as many rows as the device does best.
-_USUAL_BATCH = 32
-
 
 class RepresentationModel(BaseModel):
     """Turn texts into vectors, with any encoder or decoder and without training.
@@ -50,7 +47,7 @@ class RepresentationModel(BaseModel):
         self,
         text_list: Any,
         combine_strategy: str | int | None = None,
-        batch_size: int = _USUAL_BATCH,
+        batch_size: int | None = None,
         *,
         normalize: bool = False,
         as_frame: bool = False,
@@ -63,7 +60,7 @@ class RepresentationModel(BaseModel):
                 it; a number for the token at that place, -1 for the last; None for every token, of shape (rows,
                 tokens, width); "concat" for these in one line, of shape (rows, tokens x width). With the last two,
                 texts shorter than the longest end in zeros.
-            batch_size: Texts of full length per batch, where it is another than 32.
+            batch_size: Texts of a batch at most; None leaves it to `eval_batch_size`, or to the device.
             normalize: Whether each vector gets length 1.
             as_frame: Return a DataFrame, one column per dimension, under the index of the texts.
 
@@ -86,7 +83,9 @@ class RepresentationModel(BaseModel):
     def outputs(self, data: TaskData, *, show: bool) -> Outputs:
         combination = self._combination(data)
         combination.check(lengths_of(data.dataset), name=data.name)
-        size = data.options.get("batch_size", _USUAL_BATCH)
+        rows = data.options.get("batch_size")
+        if rows is not None and rows < 1:
+            raise ArgumentError(f"batch_size must be at least 1, but is {rows}.")
         return run_network(
             self,
             self.model.get_encoder() if self.config.is_encoder_decoder else self.model,
@@ -94,7 +93,7 @@ class RepresentationModel(BaseModel):
             collator=RightPadding(self.tokenizer.pad_token_id),
             reduce=combination.reduce,
             show=show and not self.args.silent,
-            budget=None if size == _USUAL_BATCH else size * self.args.max_seq_length,
+            rows=rows,
         )
 
     @override

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +14,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import torch
 
-from easytx.data.checks import counted, rows
+from easytx.data.checks import counted, rows, warn_about_duplicates
 from easytx.data.labels import LabelMap
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import column, lengths_of
@@ -38,6 +40,14 @@ class Answers:
     probabilities: list[np.ndarray]
     logits: list[list[np.ndarray]]
 
+    @functools.cached_property
+    def listed_logits(self) -> list[list[list[list[float]]]]:
+        """The same as lists, which is what scripts expect: for each word one list of logits per piece.
+
+        A word of which the tokenizer leaves nothing has one list of NaN, so that the mean over pieces has its shape.
+        """
+        return [[pieces.tolist() or [[math.nan] * pieces.shape[1]] for pieces in words] for words in self.logits]
+
 
 def in_order(labels: Sequence[Any]) -> list[Any]:
     """Return labels with O first, and B-, I- and other tags of an entity type side by side."""
@@ -51,8 +61,13 @@ def in_order(labels: Sequence[Any]) -> list[Any]:
     return sorted(labels, key=key)
 
 
-def several_tags(frame: pd.DataFrame, *, name: str) -> list[Any]:
-    """Return the tag of every word.
+def several_tags(frame: pd.DataFrame, compared: pd.DataFrame, *, name: str) -> list[Any]:
+    """Return the tag of every word to learn from, and warn of sentences that are there twice.
+
+    Args:
+        frame: The sentences.
+        compared: What makes them alike.
+        name: What to call the rows in messages.
 
     Raises:
         LabelError: If there is one tag only.
@@ -63,6 +78,8 @@ def several_tags(frame: pd.DataFrame, *, name: str) -> list[Any]:
             f"{name} has one tag only: {tags[0]!r} for all {counted(len(tags), 'word')}. "
             "A tagger needs words of two tags or more."
         )
+    texts = compared.astype(str)
+    warn_about_duplicates(texts, texts.columns.tolist(), name=name, what="words", unit="sentence")
     return tags
 
 

@@ -27,7 +27,13 @@ def names_data_file(text: str) -> bool:
 
 
 def read_words(
-    path: Path, *, name: str, args: ModelArgs, renames: Mapping[str, str], with_labels: bool
+    path: Path,
+    *,
+    name: str,
+    args: ModelArgs,
+    renames: Mapping[str, str],
+    with_labels: bool,
+    beside: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """Return what a data file holds: csv, tsv, json, jsonl and parquet as they are, all others as CoNLL lines.
 
@@ -39,6 +45,7 @@ def read_words(
         args: For `encoding` and `lazy_loading`.
         renames: Our column name -> the file's.
         with_labels: Whether tags are needed.
+        beside: Columns that are needed besides, which lines cannot hold.
 
     Raises:
         DataError: If there is no such file, or its lines are not as expected.
@@ -47,6 +54,13 @@ def read_words(
         raise DataError(f"{name} is the path '{path}', where there is no file.")
     suffix = path.suffix.lower()
     if args.lazy_loading or suffix not in _TABLES:
+        if beside:
+            columns = ", ".join(["sentence_id", "words", *["labels"] * with_labels, *beside[:-1]])
+            raise DataError(
+                f"{name} is the file '{path}', whose lines hold words and tags only, but the model also reads where on "
+                f"a page each word stands. Give a DataFrame or a csv file with the columns {columns} and {beside[-1]}, "
+                "one row a word."
+            )
         skip = args.lazy_loading_start_line if args.lazy_loading else 0
         return read_conll(path, name=name, encoding=args.encoding, skip=skip, with_labels=with_labels)
     if suffix not in (".csv", ".tsv"):

@@ -88,8 +88,8 @@ class NERModel(LabelledModel):
         """Return the label id of every word; in training, labels and weights are learnt here."""
         if split != "train":
             return rules.tag_ids(frame, self.known_labels(), name=name)
-        ids = rules.tag_ids(frame, self.learn_labels(rules.several_tags(frame, name=name), name=name), name=name)
-        self.weigh(ids)
+        labels = self.learn_labels(rules.several_tags(frame, self.compared(frame), name=name), name=name)
+        self.weigh(ids := rules.tag_ids(frame, labels, name=name))
         return ids
 
     def _of_stated_number(self, distinct: LabelMap, name: str) -> LabelMap:
@@ -115,8 +115,8 @@ class NERModel(LabelledModel):
 
     @override
     def score(self, answers: Answers, data: TaskData, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        truth = data.frame["labels"].tolist()
-        return {**entity_scores(truth, answers.tags), **custom_scores(metrics, truth, answers.tags, answers.logits)}
+        truth, logits = data.frame["labels"].tolist(), answers.listed_logits if metrics else None
+        return {**entity_scores(truth, answers.tags), **custom_scores(metrics, truth, answers.tags, logits)}
 
     @override
     def write(self, folder: Path, result: dict[str, Any], answers: Answers, data: TaskData) -> None:

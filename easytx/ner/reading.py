@@ -80,7 +80,7 @@ def tagged_sentences(
         DataError: If the form is unknown, or words or tags are missing.
         LabelError: If tags are numbers without names.
     """
-    frame = _opened(data, name, args, renames or {}, with_labels=True)
+    frame = _opened(data, name, args, renames or {}, beside, with_labels=True)
     names = _named(frame, renames or {}, _TAGGED)
     by_sentence = _holds_lists(frame, names.get("words", "words"))
     columns = replace(_ROW_A_SENTENCE if by_sentence else _ROW_A_WORD, beside=beside)
@@ -117,7 +117,7 @@ def untagged_sentences(
         data = data.tolist()
     if beside and isinstance(data, (list, tuple)) and not any(isinstance(row, Mapping) for row in data):
         data = as_texts(data, replace(_ROW_A_SENTENCE, beside=beside), name=name, args=args)
-    frame = _opened(data, name, args, renames or {}, with_labels=False)
+    frame = _opened(data, name, args, renames or {}, beside, with_labels=False)
     if frame.shape[1] == 1 and not renames:
         frame = frame.set_axis(["words"], axis="columns")
     names = _named(frame, renames or {}, _UNTAGGED)
@@ -147,9 +147,12 @@ def refuse_texts(data: Any, *, name: str) -> None:
             )
 
 
-def _opened(data: Any, name: str, args: ModelArgs, renames: Mapping[str, str], *, with_labels: bool) -> pd.DataFrame:
+def _opened(
+    data: Any, name: str, args: ModelArgs, renames: Mapping[str, str], beside: tuple[str, ...], *, with_labels: bool
+) -> pd.DataFrame:
     if isinstance(data, (str, Path)):
-        frame = read_words(Path(data), name=name, args=args, renames=renames, with_labels=with_labels)
+        options: dict[str, Any] = {"args": args, "renames": renames, "with_labels": with_labels, "beside": beside}
+        frame = read_words(Path(data), name=name, **options)
         if frame.empty:
             raise DataError(f"{name} is the path '{data}', where there are no words.")
         return frame
@@ -308,9 +311,11 @@ def _checked(values: list[Any], row: np.ndarray, name: str, *, column: str, what
         )
     wrong = [i for i, value in enumerate(values) if not isinstance(value, (str, int, float))]
     if wrong:
-        kind = with_article(type(values[wrong[0]]).__name__)
+        first = values[wrong[0]]
+        kind = "a list" if isinstance(first, tuple) else with_article(type(first).__name__)
         raise DataError(
-            f"{name} has {kind} instead of a {what} in the column '{column}': {rows(np.unique(row[wrong]))}."
+            f"{name} has {kind} instead of a {what} in the column '{column}': {rows(np.unique(row[wrong]))}. Give one "
+            "word and its tag a row, or a list of words and a list of tags."
         )
     return values
 

@@ -17,14 +17,14 @@ from easytx.ner.data import Answers, caller_rows
 
 class _NEREval(NamedTuple):
     result: dict[str, Any]
-    model_outputs: list[list[np.ndarray]]
+    model_outputs: list[list[list[list[float]]]]
     preds_list: list[list[Any]]
 
 
 class NEREvalResult(Restorable, _NEREval):
     """What `NERModel.eval_model` returns: `result, model_outputs, preds_list`.
 
-    `model_outputs` has for each sentence and word the logits of its pieces, of shape (pieces, labels).
+    `model_outputs` has for each sentence and word one list of logits per piece of the word: NaN where there is none.
 
     Attributes:
         table: Precision, recall, F1 and support of each entity type.
@@ -36,7 +36,7 @@ class NEREvalResult(Restorable, _NEREval):
     def __new__(
         cls,
         result: dict[str, Any],
-        model_outputs: list[list[np.ndarray]],
+        model_outputs: list[list[list[list[float]]]],
         preds_list: list[list[Any]],
         frame: pd.DataFrame,
         table: pd.DataFrame,
@@ -54,13 +54,13 @@ class NEREvalResult(Restorable, _NEREval):
 def evaluation(result: dict[str, Any], sentences: pd.DataFrame, answers: Answers) -> NEREvalResult:
     """Return scores, and answers for sentences with labels."""
     table = entity_table(sentences["labels"].tolist(), answers.tags)
-    return NEREvalResult(result, answers.logits, answers.tags, words_frame(sentences, answers), table)
+    return NEREvalResult(result, answers.listed_logits, answers.tags, words_frame(sentences, answers), table)
 
 
 def prediction(sentences: pd.DataFrame, answers: Answers) -> Prediction:
     """Return answers for sentences: one dict a word, with its tag and with the logits of its pieces."""
     return Prediction(
-        _by_word(sentences, answers.tags), _by_word(sentences, answers.logits), words_frame(sentences, answers)
+        _by_word(sentences, answers.tags), _by_word(sentences, answers.listed_logits), words_frame(sentences, answers)
     )
 
 

@@ -198,10 +198,8 @@ def _flat(entries: Iterable[Mapping[str, Any]], name: str) -> Iterable[dict[str,
                 f"{list(entry)}. Rename or add them."
             )
         else:
-            known = ("id", "question", "answers", "is_impossible")
             for question in entry["qas"]:
-                given = {key: question[key] for key in known if key in question}
-                yield {"context": entry["context"], **given}
+                yield {**question, "context": entry["context"]}
 
 
 def _read(path: Path, name: str, args: ModelArgs) -> Any:
@@ -286,11 +284,12 @@ def _answers_of(value: Any, start: Any, context: str, where: str) -> tuple[list[
     if isinstance(value, Mapping):
         value, start = value.get("text"), value.get("answer_start")
     texts, starts = _as_list(value), _as_list(start)
+    known = not any(isinstance(text, Mapping) and "text" not in text for text in texts)
     if texts and all(isinstance(text, Mapping) for text in texts):
         starts = [text.get("answer_start") for text in texts]
         texts = [text.get("text") for text in texts]
     starts = starts or [None] * len(texts)
-    known = all(isinstance(text, str) for text in texts if _present(text))
+    known = known and all(isinstance(text, str) for text in texts if _present(text))
     known = known and all(_is_number(place) for place in starts if _present(place))
     if not known or len(texts) > len(starts):
         raise DataError(

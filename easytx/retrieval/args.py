@@ -170,14 +170,14 @@ class RetrievalArgs(ModelArgs):
     # Searching
     retrieve_n_docs: int = arg(default=10, help="Passages that predict finds for a query.", low=1)
     embed_batch_size: int = arg(
-        default=128, help="Passages of full length per inference batch, where it is another than 128.", low=1
+        default=128, help="Passages or queries of an inference batch at most, where it is set.", low=1
     )
     retrieval_batch_size: int = arg(default=2048, help="Queries that are searched for at once.", low=1)
     faiss_index_type: str = arg(
         default="IndexFlatIP", help="IndexFlatIP searches exactly; else what faiss.index_factory takes, as 'HNSW32'."
     )
     rerank_batch_size: int = arg(
-        default=256, help="Pairs of full length per batch of the reranker or teacher, where other than 256.", low=1
+        default=256, help="Pairs of a batch of the reranker or teacher at most, where it is set.", low=1
     )
     reranking_config: dict[str, Any] = arg(default={}, help="Fields to change in the reranker's configuration.")
     save_passage_dataset: bool = arg(default=True, help="Save with the model the passages that it searches.")

@@ -23,8 +23,6 @@ from easytx.retrieval.losses import GOLD, OWN_NEGATIVE, scale_of
 from easytx.retrieval.passages import titles_and_texts
 from easytx.retrieval.results import Found
 
-_USUAL_BATCH = 256
-
 
 class Ranker(Protocol):
     """What scores pairs."""
@@ -153,8 +151,9 @@ def _cross_encoder(name: str | Path, args: ModelArgs, role: str, changes: Mappin
             f"{role} is '{name}', which {kind.__name__} wrote. It takes a cross-encoder: the folder of a "
             "ClassificationModel or T5Model, or another checkpoint for the classification of pairs."
         )
-    size = args["rerank_batch_size"]
-    given = {**_quietly(args), **changes, **({} if size == _USUAL_BATCH else {"eval_batch_size": size})}
+    given = {**_quietly(args), **changes}
+    if args.is_set("rerank_batch_size"):
+        given["eval_batch_size"] = args["rerank_batch_size"]
     if not saved:
         given["max_seq_length"] = args.max_seq_length
     model = kind(None, str(name), args=given, **options)

@@ -21,7 +21,6 @@ from easytx.data.padding import RightPadding
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
 from easytx.retrieval import data as rules
-from easytx.retrieval.args import RetrievalArgs
 from easytx.retrieval.collection import read_collection
 from easytx.retrieval.index import PassageIndex, stacked, surprise
 from easytx.retrieval.losses import scale_of
@@ -331,8 +330,7 @@ class Searcher(BaseModel):
         return stacked(self._run(part, dataset, show=not self.args.silent).values)
 
     def _run(self, part: str, dataset: Dataset, *, show: bool) -> Outputs:
-        network = self.model
-        rows = self.args["embed_batch_size"]
+        network, args = self.model, self.args
         return run_network(
             self,
             network.reader(part),
@@ -340,7 +338,7 @@ class Searcher(BaseModel):
             collator=RightPadding(self.towers[part].tokenizer.pad_token_id),
             reduce=functools.partial(network.kept, part),
             show=show,
-            budget=None if rows == RetrievalArgs().embed_batch_size else rows * self.args.max_seq_length,
+            rows=args["embed_batch_size"] if args.is_set("embed_batch_size") else None,
         )
 
 

@@ -56,7 +56,8 @@ def cast_copy(network: nn.Module, device: torch.device, dtype: torch.dtype | Non
 def _cast(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     matrices = [module for module in network.modules() if isinstance(module, _MATRICES)]
     others = [module for module in network.modules() if not isinstance(module, _MATRICES)]
-    casts = {id(p): p for module in matrices for p in module.parameters(recurse=False)}
+    # What is no floating point number stands for others, as weights of 4 bits do.
+    casts = {id(p): p for module in matrices for p in module.parameters(recurse=False) if p.is_floating_point()}
     # A matrix that is an embedding too, as in language models, stays: embeddings are not cast.
     for module in others:
         for parameter in module.parameters(recurse=False):

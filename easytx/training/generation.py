@@ -40,6 +40,7 @@ def generate(
     device: torch.device,
     dtype: torch.dtype | None,
     token_budget: int,
+    max_rows: int | None = None,
     seed: int | None = None,
     prompt_columns: tuple[str, ...] = _PROMPT_COLUMNS,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
@@ -60,6 +61,7 @@ def generate(
         device: Where the network is.
         dtype: Autocast to it, or None.
         token_budget: Most tokens of a batch: those read and those to come, of all beams and texts.
+        max_rows: Most rows of a batch, or None.
         seed: Decides what is drawn, with the rows and their batches; None draws something else each time.
         prompt_columns: What the network is told of a row, where the dataset has it.
         progress: Wraps the batches, given their number.
@@ -73,7 +75,7 @@ def generate(
     copies = max(config.num_beams or 1, config.num_return_sequences or 1)
     lengths = np.fromiter(map(len, dataset["input_ids"]), dtype=np.int64, count=len(dataset))
     lengths = (lengths + config.max_new_tokens) * copies
-    batches = token_budget_batches(lengths, token_budget)
+    batches = token_budget_batches(lengths, token_budget, max_rows=max_rows)
     mine, _, ranks = share_of_this_rank(batches)
     texts: list[Any] = [None] * len(dataset)
     smaller = SmallerBatches(lengths, device, remedy=_REMEDY)

@@ -60,6 +60,7 @@ def run(
     device: torch.device,
     dtype: torch.dtype | None,
     token_budget: int,
+    max_rows: int | None = None,
     batch_columns: tuple[str, ...] = (),
     shifts_labels: bool = False,
     loss_function: LossFunction | None = None,
@@ -80,6 +81,7 @@ def run(
         device: Where the model is.
         dtype: Autocast to it, or None.
         token_budget: Most tokens of a batch, padding included; a single longer feature makes its own batch.
+        max_rows: Most features of a batch, or None.
         batch_columns: Columns that the collator reads besides those that the model takes.
         shifts_labels: Whether a token's label is the next token, so that the first one of a row is never asked for.
         loss_function: Replaces the model's own loss.
@@ -94,7 +96,7 @@ def run(
 
     read = reader(dataset, [*dict.fromkeys([*model_inputs(model, dataset), *batch_columns])])
     lengths = lengths_of(dataset)
-    batches = token_budget_batches(lengths, token_budget)
+    batches = token_budget_batches(lengths, token_budget, max_rows=max_rows)
     mine, counted, ranks = share_of_this_rank(batches)
     values: list[Any] = [None] * len(dataset)
     losses = _RunningLoss(shifts_labels, loss_function)

@@ -86,8 +86,8 @@ class SmallerBatches:
         rows, tokens = self.first
         warn_user(
             f"A batch of {rows} rows with {tokens} tokens did not fit into the memory of {self.device}, so batches of "
-            f"at most {self.budget} tokens were used instead. Batches have up to eval_batch_size x max_seq_length "
-            "tokens: set a lower eval_batch_size to begin with smaller ones."
+            f"at most {self.budget} tokens were used instead. Set a lower eval_batch_size, in rows, to begin "
+            "with smaller ones."
         )
 
     def _halve(self, batch: np.ndarray, error: RuntimeError) -> None:

@@ -148,9 +148,10 @@ class EasyTrainer(RecoveringTrainer):
     def take_step(self) -> None:
         """Move the weights by the gradients that are waiting, in a step that is none of the schedule."""
         network: Any = self.model
+        optimizer: Any = self.optimizer
         if self.args.max_grad_norm > 0:
             self._clip_grad_norm(network)
-        self.optimizer.step()
+        optimizer.step()
         network.zero_grad()
 
     def compute_loss(

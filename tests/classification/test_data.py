@@ -83,11 +83,19 @@ def test_numbers_are_floats() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [("high", "'high'"), (True, "True"), (float("inf"), "inf"), (float("-inf"), "-inf")]
+    ("value", "shown", "remedy"),
+    [
+        ("high", "'high'", "To predict classes, leave regression=False."),
+        (True, "True", "To predict classes, leave regression=False."),
+        ("nan", "'nan'", "To predict classes, leave regression=False."),
+        ("1.5", "'1.5'", "Make numbers of texts, for example train_df['labels'].astype(float)."),
+        (float("inf"), "inf", "Replace or drop it."),
+        (float("-inf"), "-inf", "Replace or drop it."),
+    ],
 )
-def test_what_is_no_number_is_refused(value: Any, shown: str) -> None:
+def test_what_is_no_number_is_refused(value: Any, shown: str, remedy: str) -> None:
     assert _refusal(rules.numbers, [0.5, value]) == (
-        f"train_df has {shown} where a number is expected (row 1). To predict classes, leave regression=False."
+        f"train_df has {shown} where a number is expected (row 1). {remedy}"
     )
 
 
@@ -123,6 +131,13 @@ def test_a_missing_label_in_a_list_is_refused_with_its_row() -> None:
     assert _refusal(rules.label_lists, [[1, 0], [1, None], [np.nan, 1.0]]) == (
         "train_df has lists with a missing label, such as [1, None] (rows 1, 2). "
         "Fill them with 1 or 0, or leave the name out."
+    )
+
+
+def test_vectors_with_other_numbers_than_0_and_1_are_refused() -> None:
+    assert _refusal(rules.label_lists, [[1, 0, 1], [0, 0, 2], [1, -1, 1], [0, 0, 0]]) == (
+        "train_df has lists with other numbers than 0 and 1, such as [0, 0, 2] (rows 1, 2). "
+        "A label is there or not: give 1 or 0. A list of label names holds no name twice."
     )
 
 

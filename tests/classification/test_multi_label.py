@@ -98,6 +98,16 @@ def test_names_and_vectors_train_the_same_model(make: Any) -> None:
             "Known labels are ['food', 'music'].",
         ),
         ({}, [[], [], [], []], "train_df has no label in any row."),
+        (
+            {},
+            [["food", "travel"], ["travel", "food"], ["food", "travel"], ["food", "travel"]],
+            "train_df has the same labels in all 4 rows: ['food', 'travel']. A classifier needs rows that differ.",
+        ),
+        (
+            {},
+            [[0, 1, 0]] * 4,
+            "train_df has the same labels in all 4 rows: [1]. A classifier needs rows that differ.",
+        ),
     ],
 )
 def test_wrong_labels_are_refused(options: dict[str, Any], labels: list[Any], message: str, make: Any) -> None:

@@ -228,3 +228,25 @@ def test_what_is_added_to_a_list_or_a_dict_counts_as_given() -> None:
     merged.freeze.append("bert.pooler")
     assert merged.merged({"max_steps": 1}).freeze == ["bert.embeddings", "bert.pooler"]
     assert args.freeze == ["bert.embeddings"]
+
+
+def test_an_argument_set_to_its_default_is_set() -> None:
+    args = ModelArgs(eval_batch_size=8)
+    assert args.is_set("eval_batch_size")
+    assert not args.is_set("train_batch_size")
+    args.train_batch_size = 8
+    args.freeze.append("bert.embeddings")
+    assert args.is_set("train_batch_size")
+    assert args.is_set("freeze")
+
+
+def test_a_saved_file_tells_defaults_that_were_set_from_those_that_were_not(tmp_path: Path) -> None:
+    ClassificationArgs(eval_batch_size=8, save_steps=5, adam_betas=(0.9, 0.999)).save(tmp_path)
+    saved = read_saved(tmp_path)
+    assert (saved["eval_batch_size"], saved["train_batch_size"]) == (8, 8)
+    assert saved["set_to_default"] == ["adam_betas", "eval_batch_size"]
+    loaded = ClassificationArgs.load(tmp_path)
+    assert loaded.given() == {"eval_batch_size": 8, "save_steps": 5, "adam_betas": (0.9, 0.999)}
+    ModelArgs(save_steps=5).save(tmp_path)
+    assert "set_to_default" not in read_saved(tmp_path)
+    assert ModelArgs.load(tmp_path).given() == {"save_steps": 5}

@@ -177,3 +177,24 @@ def test_unknown_names_of_a_caller_are_refused() -> None:
     for source in ({"given": {"extr": 2}}, {"sweep": {"extr": 2}}):
         with pytest.raises(ArgumentError, match=r"^Careful has no argument 'extr'\. Did you mean 'extra'\?"):
             resolve(Careful, **source)
+
+
+def test_what_nobody_set_is_not_set_after_the_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve(Careful).given() == {}
+    # An older file, or one of Simple Transformers, holds all values and does not say which were set.
+    saved = {"eval_batch_size": 8, "save_steps": 7, "learning_rate": 2e-3}
+    assert resolve(Careful, saved=saved).given() == {"save_steps": 7}
+    set_before = {**saved, "set_to_default": ["eval_batch_size"]}
+    assert resolve(Careful, saved=set_before).given() == {"eval_batch_size": 8, "save_steps": 7}
+    assert resolve(Careful, given={"eval_batch_size": 8}).is_set("eval_batch_size")
+    assert resolve(Careful, given=Careful(eval_batch_size=8)).is_set("eval_batch_size")
+    assert resolve(Careful, sweep={"eval_batch_size": 8}).is_set("eval_batch_size")
+    monkeypatch.setitem(global_args, "eval_batch_size", 16)
+    assert resolve(Careful).given() == {"eval_batch_size": 16}
+
+
+def test_a_default_in_a_folder_wins_over_an_edited_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(global_args, "eval_batch_size", 16)
+    args = resolve(Careful, saved={"eval_batch_size": 8})
+    assert args.eval_batch_size == 8
+    assert not args.is_set("eval_batch_size")

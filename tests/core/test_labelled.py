@@ -54,7 +54,7 @@ def test_labels_that_contradict_each_other_are_refused(checkpoint: Path) -> None
     assert str(refused.value) == "labels is ['a', 'b'], but args.labels_list is ['b', 'a']. Give one of the two."
     with pytest.raises(LabelError) as refused:
         _model(checkpoint, num_labels=3, args={"labels_list": ["b", "a"]})
-    assert str(refused.value) == "num_labels is 3, but there are 2 labels: ['b', 'a']."
+    assert str(refused.value) == "num_labels is 3, but there are 2 labels: ['b', 'a']. Leave num_labels out."
     with pytest.raises(LabelError, match=r"^labels_map must number its labels from 0 without gaps"):
         _model(checkpoint, args={"labels_map": {"a": 1, "b": 2}})
 
@@ -89,6 +89,12 @@ def test_another_number_of_labels_than_stated_is_refused(checkpoint: Path) -> No
     assert str(refused.value) == (
         "num_labels is 2, but train_df has 3 labels: ['a', 'b', 'c']. "
         "Leave num_labels out, or list all labels in args.labels_list."
+    )
+    with pytest.raises(LabelError) as refused:
+        _model(checkpoint, num_labels=1).learn_labels([0, 1], name="train_df")
+    assert str(refused.value) == (
+        "num_labels is 1, but train_df has 2 labels: [0, 1]. "
+        "Leave num_labels out, or set regression=True in args to predict numbers."
     )
 
 

@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    BrosConfig,
     LayoutLMv2Config,
     LayoutLMv3Tokenizer,
 )
@@ -321,6 +322,49 @@ def test_a_model_that_reads_images_too_is_refused(kind: Any, tmp_path: Path) -> 
     )
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         kind("layoutlmv2", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        *((name, "layoutlm") for name in ("LanguageModelingModel", "QuestionAnsweringModel", "RepresentationModel")),
+        *((name, "layoutlm") for name in ("RetrievalModel", "MultiModalClassificationModel")),
+        *((name, "lilt") for name in ("QuestionAnsweringModel", "RepresentationModel", "LanguageGenerationModel")),
+        *((name, "bros") for name in ("ClassificationModel", "NERModel", "RepresentationModel")),
+    ],
+)
+def test_a_model_that_would_not_be_told_where_words_stand_is_refused(
+    name: str, architecture: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    if architecture == "bros":
+        BrosConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    folder = folders.get(architecture, tmp_path)
+    with pytest.raises(CheckpointError) as refused:
+        getattr(easytx, name)(architecture, folder)
+    assert str(refused.value) == (
+        f"'{folder}' is a {architecture} model, which reads where on a page each word stands. Places of words are read "
+        "from the columns x0, y0, x1 and y1 by ClassificationModel, MultiLabelClassificationModel and NERModel, with "
+        "models of the types layoutlm and lilt: take one of these, or a model that reads texts alone."
+    )
+
+
+def test_two_models_put_together_do_not_hide_one_that_reads_places(folders: dict[str, Path]) -> None:
+    for encoder, decoder in (("layoutlm", "bert"), ("bert", "layoutlm")):
+        with pytest.raises(CheckpointError, match=r"^'.*' is a layoutlm model, which reads where on a page each word"):
+            easytx.Seq2SeqModel("bert", folders[encoder], folders[decoder])
+
+
+@pytest.mark.parametrize("method", ["train_model", "eval_model", "predict"])
+def test_lines_of_words_cannot_say_where_these_stand(method: str, folders: dict[str, Path]) -> None:
+    Path("words.txt").write_text("John O\nlives O\n", "utf-8")
+    model = NERModel("layoutlm", folders["layoutlm"], labels=["O", "B-LOC"], args=SETTINGS)
+    name = {"train_model": "train_df", "eval_model": "eval_df", "predict": "to_predict"}[method]
+    labels = "" if method == "predict" else "labels, "
+    assert _raised(model, "words.txt", method) == (
+        f"{name} is the file 'words.txt', whose lines hold words and tags only, but the model also reads where on a "
+        f"page each word stands. Give a DataFrame or a csv file with the columns sentence_id, words, {labels}x0, y0, "
+        "x1 and y1, one row a word."
+    )
 
 
 def test_a_tokenizer_that_would_place_the_words_itself_says_where_the_special_ones_lie(

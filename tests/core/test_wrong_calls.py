@@ -12,7 +12,7 @@ import pytest
 
 from easytx import ClassificationModel, MultiLabelClassificationModel, NERModel, QuestionAnsweringModel
 from easytx.core.saving import write_results
-from easytx.errors import ArgumentError, DataError, LabelError
+from easytx.errors import ArgumentError, DataError, LabelError, ModelNotFoundError
 from easytx.testing import tiny_checkpoint
 
 ARGS = {"no_save": True, "silent": True, "max_steps": 1, "manual_seed": 0, "overwrite_output_dir": True}
@@ -27,6 +27,7 @@ def checkpoint(tmp_path):
     ("given", "message"),
     [
         ({"learning_rate": 1e-3}, "ClassificationModel takes 'learning_rate' in args: args={'learning_rate': ...}."),
+        ({"num_label": 2}, "ClassificationModel has no argument 'num_label'. Did you mean 'num_labels'?"),
         ({"revison": "main"}, "ClassificationModel has no argument 'revison'. Did you mean 'revision'?"),
         (
             {"onnx_execution_provider": "CPUExecutionProvider"},
@@ -39,6 +40,28 @@ def test_an_unknown_constructor_argument(checkpoint, given, message):
     with pytest.raises(ArgumentError) as refused:
         ClassificationModel("bert", checkpoint, **given)
     assert str(refused.value) == message.replace("{checkpoint}", str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("method", "hint"),
+    [
+        ("train_model", "train_model(..., args={'num_train_epochs': ...})"),
+        ("eval_model", "model.args.num_train_epochs = ..."),
+        ("predict", "model.args.num_train_epochs = ..."),
+    ],
+)
+def test_an_argument_of_args_in_a_call(checkpoint, method, hint):
+    model = ClassificationModel("bert", checkpoint, num_labels=2)
+    with pytest.raises(ArgumentError) as refused:
+        getattr(model, method)(["a text"], num_train_epochs=3)
+    assert str(refused.value) == f"{method} takes no 'num_train_epochs': it belongs into args, as in {hint}."
+
+
+@pytest.mark.parametrize("name", ["./outputs/checkpoint-4", "/nowhere/model", "outputs/", "~/model", "a/b/c"])
+def test_a_folder_that_is_not_there(name):
+    with pytest.raises(ModelNotFoundError) as refused:
+        ClassificationModel("bert", name)
+    assert str(refused.value) == f"There is no folder '{name}'."
 
 
 def test_none_for_an_argument_of_old_scripts_is_nothing(checkpoint):

@@ -80,6 +80,8 @@ def test_overlap_is_counted_once(warned: Any) -> None:
     names = ("train_df", "eval_df")
     _, messages = warned(lambda: checks.warn_about_overlap(train, evaluation, ["text"], names=names))
     assert messages == ["3 rows of eval_df are in train_df too; the scores will look better than they are."]
+    _, messages = warned(lambda: checks.warn_about_overlap(train, evaluation.iloc[1:3], ["text"], names=names))
+    assert messages == ["1 row of eval_df is in train_df too; the scores will look better than they are."]
     _, messages = warned(lambda: checks.warn_about_overlap(train, evaluation.iloc[2:3], ["text"], names=names))
     assert messages == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 import easytx
 from easytx.errors import ArgumentError, DeviceError, MissingExtraError, ModelNotFoundError
-from easytx.language_modeling import LanguageModelingModel, adapters
+from easytx.language_modeling import LanguageModelingModel, adapters, four_bits
 
 from .conftest import model
 
@@ -127,13 +128,42 @@ def test_a_folder_whose_model_is_gone_says_so(gpt2: str, train_file: str, tmp_pa
 
 def test_what_cannot_be_had_is_said_before_anything_is_loaded(gpt2: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LanguageModelingModel, "load_tokenizer", lambda _: pytest.fail("the tokenizer was loaded"))
-    with pytest.raises(DeviceError, match="needs CUDA, but the device is cpu"):
-        model("causal", gpt2, qlora=True)
+    message = "qlora holds the weights in 4 bits, on CUDA or a CPU, but the device is mps. Pass use_cuda=False, or use "
+    with pytest.raises(DeviceError, match=f"^{re.escape(message)}"):
+        four_bits.check(LanguageModelingModel.args_class(qlora=True), torch.device("mps"))
+    with pytest.raises(ArgumentError, match=r"^loftq_config has an adapter .* in 4 bits\. Set qlora=True in args"):
+        model("causal", gpt2, peft=True, loftq_config={"loftq_iter": 1})
+    message = "loftq_bits is 8, but the weights under the adapter are those of the model in 4 bits, rounded once. Set "
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}loftq_bits=4"):
+        model("causal", gpt2, qlora=True, loftq_bits=8, loftq_config={"loftq_iter": 1})
+    with pytest.raises(ArgumentError, match=r"^loftq_iter is 2, but .* Set loftq_iter=1\.$"):
+        model("causal", gpt2, qlora=True, loftq_config={"loftq_iter": 2})
+    with pytest.raises(ArgumentError, match=r"^lora_config asks for LoftQ, which has arguments of its own\. Set qlora"):
+        model("causal", gpt2, peft=True, lora_config={"init_lora_weights": "loftq"})
     with pytest.raises(ArgumentError, match="lora_config is for adapters"):
         model("causal", gpt2, lora_config={"r": 4})
     with pytest.raises(ArgumentError, match=r"lora_config sets 'rr', which peft.LoraConfig does not have\."):
         model("causal", gpt2, peft=True, lora_config={"rr": 4})
     missing = adapters.importlib.util.find_spec
-    monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: None if name == "peft" else missing(name))
+    find = adapters.importlib.util
+    monkeypatch.setattr(find, "find_spec", lambda name: None if name == "bitsandbytes" else missing(name))
+    with pytest.raises(MissingExtraError, match=r"pip install 'easytx\[qlora\]'"):
+        model("causal", gpt2, qlora=True)
+    monkeypatch.setattr(find, "find_spec", lambda name: None if name == "peft" else missing(name))
     with pytest.raises(MissingExtraError, match=r"pip install 'easytx\[peft\]'"):
         model("causal", gpt2, peft=True)
+
+
+def test_an_adapter_needs_a_model_that_was_saved(gpt2: str, train_file: str) -> None:
+    message = (
+        "An adapter lies over one model that was saved, but the weights of this model are new. Leave peft and qlora"
+    )
+    new = {"train_files": train_file}
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}"):
+        model("gpt2", None, given=new, peft=True, mlm=False, vocab_size=300)
+    with pytest.raises(ArgumentError, match=r", but this model is a generator and a discriminator\. Leave peft"):
+        adapters.check_base(LanguageModelingModel.args_class(peft=True), is_new=False, has_parts=True)
+    made = model("causal", gpt2, output_dir="whole")
+    made.train_model(train_file)
+    with pytest.raises(ArgumentError, match=r"^An adapter is saved without the weights under it, and those of this"):
+        made.train_model(train_file, args={"peft": True, "overwrite_output_dir": True})

@@ -122,7 +122,7 @@ def test_unknown_tags_are_named_with_the_callers_rows() -> None:
 def test_one_tag_only_is_refused() -> None:
     message = "train_df has one tag only: 'O' for all 3 words. A tagger needs words of two tags or more."
     with pytest.raises(LabelError, match=f"^{re.escape(message)}$"):
-        several_tags(pd.DataFrame({"labels": [["O", "O"], ["O"]]}), name="train_df")
+        several_tags(pd.DataFrame({"labels": [["O", "O"], ["O"]]}), pd.DataFrame(), name="train_df")
 
 
 def test_the_loss_is_a_mean_over_labelled_tokens_and_zero_without_any() -> None:

@@ -39,7 +39,7 @@ def test_each_of_2000_words_gets_one_tag(architecture: str, tagger: Callable[...
     assert [next(iter(pair)) for pair in predictions[0]] == words
     assert {tag for pair in predictions[0] for tag in pair.values()} <= set(TAGS)
     assert [list(pair) for pair in raw_outputs[0]] == [[word] for word in words]
-    assert all(array.ndim == 2 and array.shape[1] == 4 for pair in raw_outputs[0] for array in pair.values())
+    assert {len(piece) for pair in raw_outputs[0] for pieces in pair.values() for piece in pieces} == {4}
     assert [list(pair) for pair in predictions[1]] == [["Rome"]]
 
 
@@ -60,12 +60,36 @@ def test_predictions_stand_beside_their_words(tagger: Callable[..., NERModel]) -
         ["Rome"],
     ]
     assert answer.predictions[0][1] == {"\u200b": "O"}
-    assert answer.raw_outputs[0][1]["\u200b"].shape == (0, 4)
+    np.testing.assert_array_equal(answer.raw_outputs[0][1]["\u200b"], [[np.nan] * 4])
     frame = answer.to_frame()
     assert frame["sentence_id"].tolist() == ["x", "x", "x", "z"]
     assert frame["word"].tolist() == ["Anna", "\u200b", "met", "Rome"]
     assert list(frame) == ["sentence_id", "word", "prediction", "probability"]
     assert frame["probability"].isna().tolist() == [False, True, False, False]
+
+
+def test_the_logits_of_a_word_are_one_list_for_each_piece(tagger: Callable[..., NERModel], frame: pd.DataFrame) -> None:
+    model = tagger(labels=TAGS, fp16=False)
+    words = ["Anna", "lives" * 3, "in", "London"]
+    (tags,), (raw_outputs,) = model.predict([words])
+    ids = [model.tokenizer([[word]], is_split_into_words=True, add_special_tokens=False).input_ids[0] for word in words]
+    with torch.no_grad():
+        logits = model.model(**model.tokenizer([words], is_split_into_words=True, return_tensors="pt")).logits[0, 1:-1]
+    assert len(ids[1]) > 1
+    assert [len(pair[word]) for pair, word in zip(raw_outputs, words, strict=True)] == [len(pieces) for pieces in ids]
+    pieces = [piece for pair in raw_outputs for pieces in pair.values() for piece in pieces]
+    np.testing.assert_allclose(pieces, logits, atol=1e-5)
+    # As lists are used: their truth, a place in one, JSON.
+    assert all(type(number) is float for piece in pieces for number in piece)
+    assert all(pair[word] for pair, word in zip(raw_outputs, words, strict=True))
+    first = [pair[word][0] for pair, word in zip(raw_outputs, words, strict=True)]
+    assert [{word: TAGS[one.index(max(one))]} for word, one in zip(words, first, strict=True)] == tags
+    assert json.loads(json.dumps(raw_outputs)) == raw_outputs
+
+    seen: list[Any] = []
+    _, model_outputs, _ = model.eval_model(frame, prob_seen=lambda _, outputs: seen.append(outputs) or 0)
+    assert seen == [model_outputs]
+    assert json.loads(json.dumps(model_outputs)) == model_outputs
 
 
 def test_words_are_not_split_again(tagger: Callable[..., NERModel]) -> None:
@@ -138,7 +162,7 @@ def test_evaluation_scores_words(tagger: Callable[..., NERModel], frame: pd.Data
     assert result["wrong"] == round(8 * (1 - result["token_accuracy"]))
     assert result["prob_pieces"] == 8
     assert [len(tags) for tags in preds_list] == [3, 5]
-    assert [[pieces.shape for pieces in sentence] for sentence in model_outputs] == [[(1, 4)] * 3, [(1, 4)] * 5]
+    assert [[np.shape(pieces) for pieces in sentence] for sentence in model_outputs] == [[(1, 4)] * 3, [(1, 4)] * 5]
     words = outcome.to_frame()
     assert words.index.tolist() == [5, 0, 1, 6, 2, 3, 7, 4]
     assert words["word"].tolist() == shuffled["words"].tolist()
@@ -154,6 +178,18 @@ def test_evaluation_scores_words(tagger: Callable[..., NERModel], frame: pd.Data
 def test_without_the_argument_there_is_no_report(tagger: Callable[..., NERModel], frame: pd.DataFrame) -> None:
     tagger(labels=TAGS).eval_model(frame, output_dir="elsewhere")
     assert "support" not in Path("elsewhere/eval_results.txt").read_text("utf-8")
+
+
+def test_sentences_that_are_there_twice_are_a_warning(
+    tagger: Callable[..., NERModel], frame: pd.DataFrame, warned: Any
+) -> None:
+    twice = pd.concat([frame, frame.assign(sentence_id=frame["sentence_id"].map({7: 8, "b": "c"})), frame[5:]])
+    twice = twice.assign(sentence_id=[*twice["sentence_id"][:16], "d", "d", "d"])
+    model = tagger()
+    _, messages = warned(lambda: model.prepared(twice, name="train_df", split="train", renames={}))
+    assert messages == ["train_df has 3 sentences with the same words as an earlier sentence."]
+    _, messages = warned(lambda: model.prepared(twice, name="eval_df", split="eval", renames={}))
+    assert messages == []
 
 
 def test_unknown_tags_of_evaluation_rows_are_refused(tagger: Callable[..., NERModel], frame: pd.DataFrame) -> None:

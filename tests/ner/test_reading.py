@@ -219,8 +219,16 @@ def test_a_sentence_without_words_is_refused() -> None:
     [
         (("Anna met", ["O"]), "train_df has a str instead of a list of words in the column 'words': row 1."),
         ((["Anna"], "O"), "train_df has a str instead of a list of tags in the column 'labels': row 1."),
-        ((["Anna", ["met"]], ["O", "O"]), "train_df has a tuple instead of a word in the column 'words': row 1."),
-        ((["Anna"], [{}]), "train_df has a dict instead of a tag in the column 'labels': row 1."),
+        (
+            (["Anna", ["met"]], ["O", "O"]),
+            "train_df has a list instead of a word in the column 'words': row 1. Give one word and its tag a row, or a "
+            "list of words and a list of tags.",
+        ),
+        (
+            (["Anna"], [{}]),
+            "train_df has a dict instead of a tag in the column 'labels': row 1. Give one word and its tag a row, or a "
+            "list of words and a list of tags.",
+        ),
     ],
 )
 def test_other_things_than_words_and_tags_are_refused(pair: Any, message: str) -> None:

@@ -188,7 +188,20 @@ def test_ids_given_twice_are_named():
         ),
         (
             [{"context": CONTEXT, "qas": [{"id": "1", "question": "Who?"}]}],
-            "needs ['context', 'question', 'answers'] of every question, but has ['context', 'id', 'quest",
+            "train_data needs ['context', 'question', 'answers'] of every question, but has ['id', 'question', "
+            "'context']. Rename columns, or name yours with answers_column=....",
+        ),
+        (
+            [{"context": CONTEXT, "qas": [{"id": "1", "qestion": "Who?", "answer": []}]}],
+            "train_data needs ['context', 'question', 'answers'] of every question, but has ['id', 'qestion', "
+            "'answer', 'context']. Rename them, for example train_data.rename(columns={'qestion': 'question', "
+            "'answer': 'answers'}).",
+        ),
+        (
+            [{"context": CONTEXT, "qas": [{"question": "Who?", "answers": [{"txt": "Elin", "answer_start": 0}]}]}],
+            "train_data has in row 0 answers of an unknown form: a list, [{'txt': 'Elin', 'answer_start': 0}]. Give a "
+            "text, a list of texts, a list of {'text': ..., 'answer_start': ...} or "
+            "{'text': [...], 'answer_start': [...]}.",
         ),
         (
             flat(answers=[3.5]),

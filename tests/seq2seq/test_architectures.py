@@ -139,6 +139,14 @@ def test_the_language_to_write_has_to_be_named(name: str, some: str, tmp_path: P
     )
 
 
+def test_the_language_to_read_stays_unnamed_in_a_saved_folder(tmp_path: Path) -> None:
+    folder = _checkpoint(tmp_path / "nllb", "nllb")
+    args = {**ARGS, "tgt_lang": "fra_Latn"}
+    Seq2SeqModel(encoder_decoder_type="nllb", encoder_decoder_name=folder, args=args).save_model("outputs")
+    again = easytx.load("outputs")
+    assert (again.tokenizer.src_lang, again.tokenizer.tgt_lang) == ("eng_Latn", "fra_Latn")
+
+
 @pytest.mark.parametrize("architecture", ["blenderbot", "blenderbot-small"])
 def test_a_model_of_conversations_is_one_of_texts_too(architecture: str, model: Callable[..., Seq2SeqModel]) -> None:
     made = model(architecture, num_train_epochs=2)

@@ -257,8 +257,9 @@ def test_the_last_weights_stay_where_the_best_are_not_wanted(
         ({}, "outputs/best_model"),
         ({"output_dir": "elsewhere"}, "elsewhere/best_model"),
         ({"best_model_dir": "best"}, "best"),
+        ({"output_dir": "elsewhere", "best_model_dir": "outputs/best_model"}, "outputs/best_model"),
     ],
-    ids=["default", "under output_dir", "named"],
+    ids=["default", "under output_dir", "named", "named like the default"],
 )
 def test_where_the_best_model_goes(
     classifier: Make, train_df: pd.DataFrame, eval_df: pd.DataFrame, args: dict[str, Any], folder: str

@@ -77,7 +77,7 @@ def test_a_compiled_training_is_the_plain_one(
 ) -> None:
     # Three whole batches and one row that is left over.
     train = rows(19)
-    plain = classifier(config=NO_DROPOUT, no_save=True)
+    plain = classifier(config=NO_DROPOUT, no_save=True, packing=False)
     compiled = classifier(config=NO_DROPOUT, torch_compile=True, output_dir=str(tmp_path / "out"))
     expected = plain.train_model(train).training_details
     assert graphs == []

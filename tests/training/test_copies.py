@@ -58,6 +58,14 @@ def test_a_matrix_that_is_an_embedding_too_is_not_cast(checkpoint: Path) -> None
     assert torch.equal(_logits(copy), _logits(network))
 
 
+def test_numbers_that_stand_for_weights_are_not_cast(network: Any) -> None:
+    packed = nn.Parameter(torch.ones(16, 1, dtype=torch.uint8), requires_grad=False)
+    network.classifier.weight = packed
+    copy = cast_copy(network, CPU, BF16)
+    assert copy.classifier.weight is packed
+    assert copy.classifier.bias.dtype is BF16
+
+
 def test_a_hooked_or_wrapped_network_runs_itself(network: Any) -> None:
     handle = network.classifier.register_forward_hook(lambda *_given: None)
     assert cast_copy(network, CPU, BF16) is network

@@ -369,8 +369,8 @@ def test_batches_are_halved_until_they_fit_and_stay_so(
     budget = first // 2 // longest * longest // 2
     assert [str(warning.message) for warning in quiet] == [
         f"A batch of {240 // longest} rows with {first} tokens did not fit into the memory of cpu, so batches of at "
-        f"most {budget} tokens were used instead. Batches have up to eval_batch_size x max_seq_length tokens: set a "
-        "lower eval_batch_size to begin with smaller ones."
+        f"most {budget} tokens were used instead. Set a lower eval_batch_size, in rows, to begin with "
+        "smaller ones."
     ]
 
 
