@@ -13,6 +13,7 @@ from easytx.core.checkpointed import CheckpointedModel
 from easytx.core.results import TrainResult
 from easytx.data.checks import warn_about_truncation
 from easytx.data.frames import Columns, as_frame, as_texts
+from easytx.data.padding import Padding
 from easytx.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ class BaseModel(CheckpointedModel):
 
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
         """Return what makes a padded batch of features."""
-        from transformers import DataCollatorWithPadding
-
-        return DataCollatorWithPadding(self.tokenizer)
+        return Padding(self.tokenizer)
 
     def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> Any:
         """Return, on the device, what the answers need of a model output: one tensor per feature."""

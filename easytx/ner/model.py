@@ -19,6 +19,7 @@ from easytx.core.loading import check_max_length
 from easytx.core.results import Prediction
 from easytx.data.frames import Columns
 from easytx.data.labels import LabelMap
+from easytx.data.padding import Padding
 from easytx.data.prepared import TaskData
 from easytx.data.tokenise import read_by_word, window_overlap
 from easytx.metrics.sequence import entity_scores
@@ -29,7 +30,7 @@ from easytx.ner.data import Answers
 from easytx.ner.results import NEREvalResult, append_report, evaluation, prediction
 from easytx.training.inference import Outputs, trimmed
 from easytx.training.judged import Judged
-from easytx.training.losses import LossFunction
+from easytx.training.losses import IGNORED, LossFunction
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,9 +98,7 @@ class NERModel(LabelledModel):
 
     @override
     def collator(self) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
-        from transformers import DataCollatorForTokenClassification
-
-        return DataCollatorForTokenClassification(self.tokenizer)
+        return Padding(self.tokenizer, labels=IGNORED)
 
     @override
     def reduce(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

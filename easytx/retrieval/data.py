@@ -15,7 +15,7 @@ from datasets import Dataset
 from easytx.config.model_args import ModelArgs
 from easytx.config.warn import warn_user
 from easytx.data.checks import counted, rows, texts_of
-from easytx.data.padding import pad_right
+from easytx.data.padding import padded
 from easytx.errors import DataError
 from easytx.retrieval.losses import GOLD, OTHER, OTHER_NEGATIVE, OWN_NEGATIVE, SAME, needs_negatives, needs_teacher
 from easytx.retrieval.quartets import has_quartets
@@ -182,10 +182,10 @@ class PairCollator:
         if self.teaching is not None:
             labels = self.teaching([feature["row"] for feature in features], keys, labels)
         return {
-            "query_input_ids": pad_right(queries, self.query_pad_id),
-            "query_attention_mask": pad_right([[1] * len(ids) for ids in queries], 0),
-            "passage_input_ids": pad_right(passages, self.passage_pad_id),
-            "passage_attention_mask": pad_right([[1] * len(ids) for ids in passages], 0),
+            "query_input_ids": padded(queries, self.query_pad_id),
+            "query_attention_mask": padded([[1] * len(ids) for ids in queries], 0),
+            "passage_input_ids": padded(passages, self.passage_pad_id),
+            "passage_attention_mask": padded([[1] * len(ids) for ids in passages], 0),
             "labels": labels,
         }
 
