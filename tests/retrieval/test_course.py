@@ -99,9 +99,10 @@ def test_negatives_are_those_that_the_present_weights_find(
 
 def test_a_search_lasts_for_some_epochs(make: Make, rows: pd.DataFrame, courses: list[RetrievalCourse]) -> None:
     model = make(args={"ance_training": True, "ance_refresh_n_epochs": 2, "num_train_epochs": 5})
-    watch = _Watch(lambda *_: id(courses[0].searched.found))
+    watch = _Watch(lambda *_: courses[0].searched.found)
     model.train_model(rows, callbacks=[watch])
-    assert [watch.seen.index(one) for one in watch.seen] == [0, 0, 2, 2, 4]
+    first = [next(place for place, other in enumerate(watch.seen) if other is one) for one in watch.seen]
+    assert first == [0, 0, 2, 2, 4]
 
 
 def test_searched_negatives_join_those_of_the_rows(
