@@ -26,6 +26,7 @@ _PUBLIC = {
     "MultiModalClassificationModel": "easytx.classification",
     "NERArgs": "easytx.ner",
     "NERModel": "easytx.ner",
+    "PretrainRetrievalModel": "easytx.pretrain_retrieval",
     "QuestionAnsweringArgs": "easytx.question_answering",
     "QuestionAnsweringModel": "easytx.question_answering",
     "RepresentationArgs": "easytx.language_representation",
@@ -62,6 +63,7 @@ __all__ = [
     "MultiModalClassificationModel",
     "NERArgs",
     "NERModel",
+    "PretrainRetrievalModel",
     "QuestionAnsweringArgs",
     "QuestionAnsweringModel",
     "RepresentationArgs",
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from easytx.language_modeling import LanguageModelingArgs, LanguageModelingModel
     from easytx.language_representation import RepresentationArgs, RepresentationModel
     from easytx.ner import NERArgs, NERModel
+    from easytx.pretrain_retrieval import PretrainRetrievalModel
     from easytx.question_answering import QuestionAnsweringArgs, QuestionAnsweringModel
     from easytx.retrieval import RetrievalArgs, RetrievalModel
     from easytx.seq2seq import Seq2SeqArgs, Seq2SeqModel

@@ -52,6 +52,8 @@ class CheckpointedModel:
     may_be_new: ClassVar[bool] = False
     # Whether a folder that any other class wrote is welcome.
     opens_any: ClassVar[bool] = False
+    # Classes whose folders are as good as own ones, arguments included.
+    kin: ClassVar[tuple[str, ...]] = ()
     layout: Layout = Layout()
     gives_boxes: ClassVar[bool] = False
 
@@ -101,7 +103,7 @@ class CheckpointedModel:
         self._source = None if model_name is None else loading.resolve_name(model_name)
         saved = {} if self._source is None else read_saved(self._source)
         self._check_writer(saved.get("model_class"))
-        if saved.get("model_class") not in (None, self.class_name):
+        if saved.get("model_class") not in (None, self.class_name, *self.kin):
             # How another task was trained says nothing of this one.
             saved = {}
         self.args = resolve(self.args_class, saved=saved, given=args, sweep=sweep_config)
@@ -272,7 +274,7 @@ class CheckpointedModel:
         """Return the dtype of mixed precision on this device, or None for float32 and for what ONNX Runtime runs."""
         if self.args.onnx:
             return None
-        safe = not loading.overflows_in_fp16(self.config)
+        safe = not loading.overflows_in_fp16(self.text_config)
         return mixed_precision(self.args.fp16, self.device, bf16=self.args.bf16, allow_fp16=safe)
 
     def save_model(
@@ -373,7 +375,7 @@ class CheckpointedModel:
         return self.args.freeze
 
     def _check_writer(self, writer: str | None) -> None:
-        welcome = self.opens_any or writer in _ENCODER_ONLY
+        welcome = self.opens_any or writer in (*_ENCODER_ONLY, *self.kin)
         if writer not in (None, self.class_name) and not welcome:
             raise CheckpointError(
                 f"'{self._source}' was written by {writer}, and this is {self.class_name}. "

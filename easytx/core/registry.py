@@ -18,6 +18,7 @@ MODEL_CLASSES = {
     "MultiLabelClassificationModel": "easytx.classification",
     "MultiModalClassificationModel": "easytx.classification",
     "NERModel": "easytx.ner",
+    "PretrainRetrievalModel": "easytx.pretrain_retrieval",
     "QuestionAnsweringModel": "easytx.question_answering",
     "RepresentationModel": "easytx.language_representation",
     "RetrievalModel": "easytx.retrieval",

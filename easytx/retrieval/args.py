@@ -25,7 +25,8 @@ class RetrievalArgs(ModelArgs):
     tie_encoders: bool = arg(default=False, help="One encoder for queries and passages.")
     pooling: str = arg(
         default="auto",
-        help="Which vector a text gets; auto: as the checkpoint says, else that of its first token.",
+        help="Which vector a text gets; auto: as the checkpoint says, else that of its first token, of its last one in "
+        "a decoder, and their mean in an encoder-decoder.",
         choices=("auto", "cls", "last", "mean"),
     )
     mean_pooling: bool = arg(default=False, help="The same as pooling='mean'.")
@@ -33,7 +34,7 @@ class RetrievalArgs(ModelArgs):
         default="dot_product", help="How near two vectors are.", choices=("dot_product", "cosine")
     )
     similarity_scale: float | None = arg(
-        default=None, help="What similarities are multiplied by in a softmax; None: 1, and 20 for cosine.", above=0
+        default=None, help="What similarities are multiplied by in a softmax; None: 1, and 20 for one cosine.", above=0
     )
     query_config: dict[str, Any] = arg(default={}, help="Fields to change in the query encoder's configuration.")
     context_config: dict[str, Any] = arg(default={}, help="Fields to change in the passage encoder's configuration.")
@@ -54,6 +55,29 @@ class RetrievalArgs(ModelArgs):
     relevance_level: int = arg(
         default=1, help="Least gain of a passage that counts as right, where passages are judged by more than 1.", low=1
     )
+
+    # Several vectors of a text
+    multi_vector_query: bool = arg(
+        default=False, help="Compare the vectors of all tokens of query and passage (late interaction, as ColBERT)."
+    )
+    query_vector_count: int = arg(
+        default=50, help="With multi_vector_query: tokens of a query that are compared, its first ones.", low=1
+    )
+    multi_head_vectors: bool = arg(
+        default=False, help="Split a text's vector into as many as the encoder has attention heads."
+    )
+    multi_head_vector_strategy: str = arg(
+        default="maxsim",
+        help="How these compare; maxsim: each of the query with the nearest, added up; minmax: with the nearest and "
+        "the farthest; max: the nearest pair of all.",
+        choices=("max", "maxsim", "minmax"),
+    )
+
+    larger_representations: bool = arg(
+        default=False, help="A vector is those of the first token and of extra_cls_token_count more, in a row."
+    )
+    extra_cls_token_count: int = arg(default=0, help="Tokens behind the first one, that stand for all too.", low=0)
+    extra_mask_token_count: int = arg(default=0, help="Mask tokens at the end of queries, whose vectors count.", low=0)
 
     # Losses; those that are included are added up
     include_nll_loss: bool = arg(
@@ -134,6 +158,15 @@ class RetrievalArgs(ModelArgs):
     faiss_clustering: bool = arg(default=True, help="Cluster by faiss, if it is installed, else by scikit-learn.")
     save_clustering_idx: bool = arg(default=False, help="Write clusters and batches to clustering_idx in output_dir.")
 
+    # Pre-training on passages alone
+    min_span_length: int = arg(
+        default=10, help="PretrainRetrievalModel: tokens of a passage that become a query, at least.", low=1
+    )
+    max_span_length: int = arg(default=25, help="PretrainRetrievalModel: the same, at most.", low=1)
+    span_kept: float = arg(
+        default=0.1, help="PretrainRetrievalModel: share of these queries that stay in their passage.", low=0, high=1
+    )
+
     # Searching
     retrieve_n_docs: int = arg(default=10, help="Passages that predict finds for a query.", low=1)
     embed_batch_size: int = arg(
@@ -152,11 +185,6 @@ class RetrievalArgs(ModelArgs):
     # Refused
     autoencoder_kl_div_loss: bool = _refused(False, "Loss of an autoencoder.")
     external_embeddings: bool = _refused(False, "Vectors from elsewhere.")
-    extra_cls_token_count: int = _refused(0, "More vectors of a text.")
-    extra_mask_token_count: int = _refused(0, "More tokens of a text.")
-    larger_representations: bool = _refused(False, "Longer vectors.")
-    multi_head_vectors: bool = _refused(False, "Several vectors of a text.")
-    multi_vector_query: bool = _refused(False, "Several vectors of a query.")
     unified_cross_rr: bool = _refused(False, "A second network that ranks from vectors.")
     unified_rr: bool = _refused(False, "One network that retrieves and ranks.")
     use_autoencoder: bool = _refused(False, "Shorter vectors.")
@@ -169,12 +197,10 @@ class RetrievalArgs(ModelArgs):
     gradient_caching: bool = arg(default=False, help="Larger batches.", no_effect="no library reads it")
     gradient_caching_steps: int = arg(default=16, help="Larger batches.", no_effect="no library reads it")
     minmax_multi_head_vectors: bool = arg(default=False, help="Several vectors.", no_effect="no library reads it")
-    multi_head_vector_strategy: str = arg(default="maxsim", help="How several vectors compare.", no_effect=_REFUSED)
     multi_negatives: bool = arg(default=False, help="Several negatives.", no_effect="n_hard_negatives says it")
     pytrec_eval_metrics: list[str] = arg(
         default=["recip_rank", "recall_100", "ndcg_cut_10", "ndcg"], help="Metrics.", no_effect=_MEASURED
     )
-    query_vector_count: int = arg(default=50, help="Vectors of a query.", no_effect=_REFUSED)
     remove_duplicates_from_eval_passages: bool = arg(
         default=False, help="Each passage once.", no_effect="equal passages always count as one"
     )
@@ -195,6 +221,7 @@ REFUSED = tuple(
 # What to do in place of some of it.
 _INSTEAD = {
     "external_embeddings": "train_context_encoder=False keeps the vectors of the passages as they are while training.",
+    "use_autoencoder": "Its weights were changed by no training: pooling makes one vector of all tokens, and learns.",
     "unified_rr": "A cross-encoder puts what was found in a new order: name one as reranking_model_name.",
     "unified_cross_rr": "A cross-encoder puts what was found in a new order: name one as reranking_model_name.",
 }

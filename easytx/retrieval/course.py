@@ -17,7 +17,7 @@ from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError
 from easytx.retrieval import data as rules
 from easytx.retrieval.clusters import ClusteredRows, agreed, clustered_order, clusters_of, mixed_share, write_clusters
-from easytx.retrieval.index import PassageIndex
+from easytx.retrieval.index import centres
 from easytx.retrieval.losses import RetrievalLoss, needs_teacher
 from easytx.retrieval.negatives import BalancedNegatives, SearchedNegatives
 from easytx.retrieval.passages import numbered, together
@@ -130,7 +130,7 @@ class RetrievalCourse(Course):
     def _nearest(self, tokens: Any) -> np.ndarray:
         """Return the passages that the present weights find for each row, of shape (rows, found)."""
         model, args = self.model, self.model.args
-        index = PassageIndex(model.vectors(CONTEXT, tokens), kind=args["faiss_index_type"], device=model.device)
+        index = model.indexed(model.vectors(CONTEXT, tokens))
         # More, because the best may be the right ones.
         number = args["retrieve_n_docs"] + max(map(len, self.data.dataset["right_keys"]))
         vectors = self._vectors(QUERY, self.data.frame["query_text"].tolist())
@@ -160,7 +160,7 @@ class RetrievalCourse(Course):
         elif args["cluster_queries"] or args["tas_clustering"]:
             part, texts = QUERY, queries
         if model.clustering_model is None:
-            return self._vectors(part, texts)
+            return centres(self._vectors(part, texts))
         once = pd.unique(np.array(texts, dtype=object))
         vectors: np.ndarray = model.clustering_model.encode_sentences(once.tolist(), "mean")
         found: np.ndarray = vectors[pd.Index(once).get_indexer(texts)]

@@ -38,7 +38,9 @@ def scale_of(args: ModelArgs) -> float:
     """Return what similarities are multiplied by in a softmax."""
     if args["similarity_scale"] is not None:
         return float(args["similarity_scale"])
-    return 20.0 if args["similarity_function"] == "cosine" else 1.0
+    # With several vectors they are a sum of cosines, which is large enough.
+    several = args["multi_vector_query"] or (args["multi_head_vectors"] and args["multi_head_vector_strategy"] != "max")
+    return 20.0 if args["similarity_function"] == "cosine" and not several else 1.0
 
 
 def needs_negatives(args: ModelArgs) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from datasets import Dataset
 from typing_extensions import override
@@ -19,6 +18,7 @@ from easytx.data.prepared import TaskData
 from easytx.retrieval import data as rules
 from easytx.retrieval.args import RetrievalArgs
 from easytx.retrieval.course import RetrievalCourse, check_course
+from easytx.retrieval.index import stacked
 from easytx.retrieval.judging import judged
 from easytx.retrieval.losses import RetrievalLoss
 from easytx.retrieval.negatives import with_negatives, write_negatives
@@ -60,6 +60,7 @@ class RetrievalModel(Searcher):
         "top_k_values",
     )
     batch_columns: ClassVar[tuple[str, ...]] = rules.TRAINING
+    kin: ClassVar[tuple[str, ...]] = ("PretrainRetrievalModel",)
 
     @override
     def prepare(self, frame: pd.DataFrame, split: str, name: str) -> Dataset:
@@ -94,7 +95,7 @@ class RetrievalModel(Searcher):
 
     @override
     def decode(self, outputs: Outputs, data: TaskData) -> Found:
-        queries = np.stack(outputs.values)
+        queries = stacked(outputs.values)
         return self.found_for_labelled(queries, data) if data.labelled else self.found_for(queries, data.options)
 
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from easytx.retrieval.encoders import reading_part
 from easytx.training.pooling import mean_of_tokens, token_at
 
 
@@ -19,10 +20,21 @@ class DualEncoderConfig(PreTrainedConfig):
     model_type = "dual_encoder"
 
     def __init__(
-        self, pooling: str = "cls", similarity: str = "dot_product", tied: bool = False, **kwargs: Any
+        self,
+        pooling: str = "cls",
+        similarity: str = "dot_product",
+        tied: bool = False,
+        vectors: str = "one",
+        heads: int = 1,
+        query_vectors: int | None = None,
+        first_tokens: int = 1,
+        strategy: str = "maxsim",
+        **kwargs: Any,
     ) -> None:
-        """Take how a text gets its vector, how vectors compare, and whether the encoders are one."""
+        """Take how a text gets its vector, or several, how they compare, and whether the encoders are one."""
         self.pooling, self.similarity, self.tied = pooling, similarity, tied
+        self.vectors, self.heads, self.strategy = vectors, heads, strategy
+        self.query_vectors, self.first_tokens = query_vectors, first_tokens
         super().__init__(**kwargs)
 
 
@@ -54,25 +66,41 @@ class DualEncoder(PreTrainedModel):
         passage_attention_mask: torch.Tensor,
     ) -> SequenceClassifierOutput:
         """Return the similarities, of shape (queries, passages), as logits."""
-        queries = self._encoded(self.query_encoder, query_input_ids, query_attention_mask)
-        passages = self._encoded(self.context_encoder, passage_input_ids, passage_attention_mask)
+        queries = self._encoded("query_encoder", query_input_ids, query_attention_mask)
+        passages = self._encoded("context_encoder", passage_input_ids, passage_attention_mask)
         # In half precision a long product of two vectors would keep two digits.
         with torch.autocast(queries.device.type, enabled=False):
-            return SequenceClassifierOutput(logits=queries @ passages.T)
+            return SequenceClassifierOutput(logits=self.similarities(queries, passages))
 
-    def vectors(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the vectors of a batch of texts, float32 of shape (texts, width), from an encoder's output."""
-        return self._scaled(self._pooled(outputs.last_hidden_state, batch["attention_mask"]))
+    def kept(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor | Sequence[torch.Tensor]:
+        """Return the vectors of a batch of a part's texts, float32, of shape (texts, width) or without padding."""
+        return self.scaled(self.pooled(part, outputs, batch))
 
-    def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """Return how near each passage is to each query, of shape (queries, passages), from their vectors."""
+        return queries @ passages.T
+
+    def pooled(self, part: str, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vector of each text, or its vectors, of any length."""
+        states, mask = outputs.last_hidden_state, batch["attention_mask"]
         if self.config.pooling == "mean":
             return mean_of_tokens(states, mask)
         return token_at(states, mask, 0 if self.config.pooling == "cls" else -1)
 
-    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+    def scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return vectors with the length 1, where it is cosines that compare them."""
         return functional.normalize(vectors, dim=-1) if self.config.similarity == "cosine" else vectors
 
-    def _encoded(self, encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        states = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled = self._pooled(states, attention_mask)
-        return self._scaled(functional.dropout(pooled, self.output_dropout, self.training))
+    def padded(self, part: str, vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return vectors with what `similarities` needs in place of padding."""
+        return vectors
+
+    def reader(self, part: str) -> Any:
+        """Return what reads the texts of a part, "query_encoder" or "context_encoder"."""
+        return reading_part(getattr(self, part))
+
+    def _encoded(self, part: str, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+        pooled = self.pooled(part, self.reader(part)(**batch), batch)
+        scaled = self.scaled(functional.dropout(pooled, self.output_dropout, self.training))
+        return self.padded(part, scaled, attention_mask)

@@ -18,6 +18,7 @@ from easytx.config.model_args import ModelArgs
 from easytx.core import loading
 from easytx.core.registry import model_class
 from easytx.errors import ArgumentError, MissingExtraError
+from easytx.retrieval.index import compared
 from easytx.retrieval.losses import GOLD, OWN_NEGATIVE, scale_of
 from easytx.retrieval.passages import titles_and_texts
 from easytx.retrieval.results import Found
@@ -82,7 +83,8 @@ class BiEncoder(_Model):
         places = {text: place for place, text in enumerate(dict.fromkeys(passages))}
         with self.warned_once() as model:
             vectors = model.encode_passages(list(places))[[places[text] for text in passages]]
-            found: np.ndarray = scale_of(model.args) * (model.encode_queries(list(queries)) @ vectors.T)
+            how = {"device": model.device, "strategy": model.config.strategy}
+            found: np.ndarray = scale_of(model.args) * compared(model.encode_queries(list(queries)), vectors, **how)
         return found
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset
 from typing_extensions import override
 
 from easytx.config.model_args import ModelArgs
+from easytx.core.base_model import BaseModel
 from easytx.core.running import run_network
+from easytx.data.padding import RightPadding
 from easytx.data.prepared import TaskData
 from easytx.errors import ArgumentError, DataError
 from easytx.retrieval import data as rules
 from easytx.retrieval.collection import read_collection
-from easytx.retrieval.index import PassageIndex, surprise
+from easytx.retrieval.index import PassageIndex, stacked, surprise
 from easytx.retrieval.losses import scale_of
+from easytx.retrieval.network import DualEncoder, DualEncoderConfig
 from easytx.retrieval.passages import (
     as_passages,
     keys_of,
@@ -34,20 +39,24 @@ from easytx.retrieval.quartets import has_quartets, rows_of_quartets
 from easytx.retrieval.rankers import CrossEncoder, Ranker, opened_clustering_model, opened_reranker, opened_teacher
 from easytx.retrieval.relevance import cuts_of, places_of, relevant_docs, right_of_queries, texts_beside
 from easytx.retrieval.results import Found, Truth
-from easytx.retrieval.towers import CONTEXT, QUERY, TwoTowers
+from easytx.retrieval.towers import CONTEXT, QUERY, Towers
 from easytx.training.inference import Outputs
 
 
-class Searcher(TwoTowers):
+class Searcher(BaseModel):
     """A model of two encoders, with passages to search.
 
     Attributes:
+        towers: The two encoders, by part.
         given_passages: The passages that the constructor was given.
         seen_passages: Those of the trainings so far, or those that the model was saved with.
         teacher: What scores passages while training; None for nothing.
         reranker: What `predict` orders by what it has found; None for nothing.
         clustering_model: Whose vectors say which rows are alike; None for the model's own.
     """
+
+    auto_class: ClassVar[str] = "AutoModel"
+    may_be_new: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -101,16 +110,12 @@ class Searcher(TwoTowers):
             raise ArgumentError(
                 "RetrievalModel cannot use 'autoencoder_model': vectors are as long as the encoder makes them."
             )
-        super().__init__(
-            model_type,
-            model_name,
-            names={QUERY: query_encoder_name, CONTEXT: context_encoder_name},
-            tokenizers={QUERY: query_encoder_tokenizer, CONTEXT: context_encoder_tokenizer},
-            args=args,
-            use_cuda=use_cuda,
-            cuda_device=cuda_device,
-            **kwargs,
-        )
+        names = {QUERY: query_encoder_name, CONTEXT: context_encoder_name}
+        tokenizers = {QUERY: query_encoder_tokenizer, CONTEXT: context_encoder_tokenizer}
+        if model_name is None and not any(names.values()):
+            model_type, model_name = None, model_type
+        self.towers = Towers(self, model_name, names, tokenizers)
+        super().__init__(model_type, model_name, args, use_cuda, cuda_device, **kwargs)
         self.given_passages: pd.DataFrame | None = None
         if prediction_passages is not None:
             self.given_passages = as_passages(prediction_passages, name="prediction_passages", args=self.args)
@@ -150,12 +155,12 @@ class Searcher(TwoTowers):
         return super().predict(to_predict, **searched, **kwargs)
 
     def encode_queries(self, queries: Any) -> np.ndarray:
-        """Return the vectors of queries, of shape (queries, width)."""
+        """Return the vectors of queries, of shape (queries, width); or of each an array, where it has several."""
         data = self.prepared(queries, name="queries", split="predict", renames={})
-        return np.stack(self.outputs(data, show=True).values)
+        return stacked(self.outputs(data, show=True).values)
 
     def encode_passages(self, passages: Any) -> np.ndarray:
-        """Return the vectors of passages, each once, of shape (passages, width)."""
+        """Return the vectors of passages, each once, of shape (passages, width); or of each an array, as of queries."""
         return self._embedded(as_passages(passages, name="passages", args=self.args))
 
     @override
@@ -187,8 +192,38 @@ class Searcher(TwoTowers):
         return self._run(QUERY, data.dataset, show=show and not self.args.silent)
 
     @override
+    def load_config(self, model_type: str | None) -> DualEncoderConfig:
+        return self.towers.load_config(model_type)
+
+    @property
+    @override
+    def text_config(self) -> Any:
+        return self.towers[QUERY].config
+
+    @override
+    def load_tokenizer(self) -> Any:
+        self.towers.load_tokenizers()
+        return self.towers[QUERY].tokenizer
+
+    @override
+    def load_network(self) -> DualEncoder:
+        return self.towers.load_network()
+
+    @override
+    def weights_in(self, folder: Path) -> Mapping[str, torch.Tensor]:
+        return self.towers.weights_in(folder)
+
+    @override
+    def frozen_names(self) -> Sequence[str]:
+        return self.towers.frozen_names()
+
+    def tokenised(self, part: str, texts: list[list[str]], *, split: str, name: str, warns: bool = True) -> Dataset:
+        """Return tokenised texts as the encoder of a part takes them; see `Towers.tokenised`."""
+        return self.towers.tokenised(part, texts, split=split, name=name, warns=warns)
+
+    @override
     def write_network(self, folder: Path) -> None:
-        super().write_network(folder)
+        self.towers.write_network(folder)
         if self.args["save_passage_dataset"] and self.prediction_passages is not None:
             write_passages(self.prediction_passages, folder)
 
@@ -240,7 +275,7 @@ class Searcher(TwoTowers):
         judged = relevant_docs(options.get("relevant_docs"), len(frame))
         passages = self._searched_for(frame, gold, judged, options, name=data.name)
         # What is cut of them was said when the rows were read.
-        index = PassageIndex(self._embedded(passages, warns=False), kind=args["faiss_index_type"], device=self.device)
+        index = self.indexed(self._embedded(passages, warns=False))
         cuts = cuts_of(options)
         number = max(*cuts, options.get("retrieve_n_docs") or args["retrieve_n_docs"])
         scores, places = index.search(queries, number, batch=args["retrieval_batch_size"])
@@ -248,9 +283,8 @@ class Searcher(TwoTowers):
         own = np.array([place[key] for key in keys_of(gold)])
         shared = right_of_queries(frame["query_text"].tolist(), keys_of(gold))
         right = places_of([{**theirs, **more} for theirs, more in zip(shared, judged, strict=True)], place)
-        lost = [
-            surprise(queries, index.vectors, which, scale_of(args), device=self.device) for which in (own, places[:, 0])
-        ]
+        how: Any = {"device": self.device, "strategy": index.strategy}
+        lost = [surprise(queries, index.vectors, which, scale_of(args), **how) for which in (own, places[:, 0])]
         truth = Truth(right, lost[0], np.exp(-lost[1]), level=args["relevance_level"], cuts=cuts)
         return Found(passages, index.vectors, places, scores, truth)
 
@@ -279,26 +313,30 @@ class Searcher(TwoTowers):
         args = self.args
         key = (_digest(passages), id(self.model), args["faiss_index_type"], args.max_seq_length, args["include_title"])
         if self._index is None or self._index[0] != key:
-            vectors = self._embedded(passages)
-            self._index = (key, PassageIndex(vectors, kind=args["faiss_index_type"], device=self.device))
+            self._index = (key, self.indexed(self._embedded(passages)))
         return self._index[1]
+
+    def indexed(self, vectors: np.ndarray) -> PassageIndex:
+        """Return an index of vectors, as the arguments want it."""
+        kind = self.args["faiss_index_type"]
+        return PassageIndex(vectors, kind=kind, device=self.device, strategy=self.config.strategy)
 
     def _embedded(self, passages: pd.DataFrame, *, warns: bool = True) -> np.ndarray:
         dataset = self.tokenised_passages(passages, split="predict", name="passages", warns=warns)
         return self.vectors(CONTEXT, dataset)
 
     def vectors(self, part: str, dataset: Dataset) -> np.ndarray:
-        """Return the vectors of tokenised texts of a part, of shape (texts, width)."""
-        return np.stack(self._run(part, dataset, show=not self.args.silent).values)
+        """Return the vectors of tokenised texts of a part, of shape (texts, width); or of each several."""
+        return stacked(self._run(part, dataset, show=not self.args.silent).values)
 
     def _run(self, part: str, dataset: Dataset, *, show: bool) -> Outputs:
         network, args = self.model, self.args
         return run_network(
             self,
-            getattr(network, part),
+            network.reader(part),
             dataset,
-            collator=self.padding(part),
-            reduce=network.vectors,
+            collator=RightPadding(self.towers[part].tokenizer.pad_token_id),
+            reduce=functools.partial(network.kept, part),
             show=show,
             rows=args["embed_batch_size"] if args.is_set("embed_batch_size") else None,
         )

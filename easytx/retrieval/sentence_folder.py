@@ -37,7 +37,9 @@ def stated_pooling(name: str, options: Mapping[str, Any]) -> str | None:
     return next((name for name, key in _MODES.items() if stated.get(key)), None)
 
 
-def write_sentence_files(folder: Path, *, pooling: str, width: int, max_length: int, cosine: bool) -> None:
+def write_sentence_files(
+    folder: Path, *, pooling: str, width: int, max_length: int, cosine: bool, whole: bool = True
+) -> None:
     """Write what makes an encoder's folder one that sentence-transformers opens.
 
     Args:
@@ -46,16 +48,20 @@ def write_sentence_files(folder: Path, *, pooling: str, width: int, max_length: 
         width: Of a vector.
         max_length: Tokens of a text.
         cosine: Whether vectors have length 1.
+        whole: Whether a text gets one vector. Where it gets several, which sentence-transformers does not know, only
+            the pooling is written, for `stated_pooling`.
     """
+    modes = {key: name == pooling for name, key in _MODES.items()}
+    _write(folder / _PLACE, {"word_embedding_dimension": width, **modes, "include_prompt": True})
+    if not whole:
+        return
     steps = ["Transformer", "Pooling", *(["Normalize"] if cosine else [])]
     paths = ["", "1_Pooling", "2_Normalize"]
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{step}"}
         for i, (step, path) in enumerate(zip(steps, paths, strict=False))
     ]
-    modes = {key: name == pooling for name, key in _MODES.items()}
     _write(folder / "modules.json", modules)
-    _write(folder / _PLACE, {"word_embedding_dimension": width, **modes, "include_prompt": True})
     _write(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     _write(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine" if cosine else "dot"})
     if cosine:

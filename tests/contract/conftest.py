@@ -277,6 +277,30 @@ _CONVERSATION: dict[str, Any] = {
     "args": {"max_length": 6, "do_sample": False},
 }
 
+_RETRIEVAL: dict[str, Any] = {
+    "frame": _searched,
+    "without_labels": _column("query_text"),
+    "label": "gold_passage",
+    "missing": "train_df needs the columns ['query_text', 'gold_passage'], but has ['query_text']. "
+    "Rename columns, or name yours with gold_passage_column=....",
+    "key": ("query_text", "query_text"),
+    # What evaluation searches, so that prediction has the same answers.
+    "given": {"prediction_passages": _searched(9, 1)["gold_passage"].tolist()},
+    "answers": (
+        "result",
+        "doc_ids",
+        "doc_vectors",
+        "doc_dicts",
+        "top_k_accuracy_each_query",
+        "recall_at_k_each_query",
+        "mrr_each_query_dict",
+        "relevance_list",
+    ),
+    "predicted": ("passages", "doc_ids", "doc_vectors", "doc_dicts"),
+    "parts": ("query_encoder", "context_encoder"),
+    "parameter": "query_encoder.embeddings.LayerNorm.bias",
+}
+
 CASES = [
     Case(name="classification", frame=_singles(lambda row: ("friendly", "unfriendly")[row % 2]), **_CLASSIFICATION),
     Case(
@@ -397,31 +421,12 @@ CASES = [
         given={"multi_label": True},
         **_MULTI_MODAL,
     ),
+    Case(name="retrieval", package="easytx.retrieval", class_name="RetrievalModel", **_RETRIEVAL),
     Case(
-        name="retrieval",
-        package="easytx.retrieval",
-        class_name="RetrievalModel",
-        frame=_searched,
-        without_labels=_column("query_text"),
-        label="gold_passage",
-        missing="train_df needs the columns ['query_text', 'gold_passage'], but has ['query_text']. "
-        "Rename columns, or name yours with gold_passage_column=....",
-        key=("query_text", "query_text"),
-        # What evaluation searches, so that prediction has the same answers.
-        given={"prediction_passages": _searched(9, 1)["gold_passage"].tolist()},
-        answers=(
-            "result",
-            "doc_ids",
-            "doc_vectors",
-            "doc_dicts",
-            "top_k_accuracy_each_query",
-            "recall_at_k_each_query",
-            "mrr_each_query_dict",
-            "relevance_list",
-        ),
-        predicted=("passages", "doc_ids", "doc_vectors", "doc_dicts"),
-        parts=("query_encoder", "context_encoder"),
-        parameter="query_encoder.embeddings.LayerNorm.bias",
+        name="retrieval_from_passages",
+        package="easytx.pretrain_retrieval",
+        class_name="PretrainRetrievalModel",
+        **_RETRIEVAL,
     ),
     Case(
         name="conversation",

@@ -55,6 +55,12 @@ ORDERS = {
         "__init__": "model_type model_name args use_cuda cuda_device",
         "encode_sentences": "text_list combine_strategy batch_size",
     },
+    "pretrain_retrieval.PretrainRetrievalModel": {
+        "__init__": "model_type model_name context_encoder_name query_encoder_name context_encoder_tokenizer "
+        "query_encoder_tokenizer prediction_passages args use_cuda cuda_device",
+        "train_model": "_ output_dir show_running_loss args _",
+        "build_hard_negatives": "queries passage_dataset retrieve_n_docs",
+    },
     "retrieval.RetrievalModel": {
         "__init__": "model_type model_name context_encoder_name query_encoder_name context_encoder_tokenizer "
         "query_encoder_tokenizer reranking_model_name prediction_passages teacher_model_name teacher_tokenizer_name "

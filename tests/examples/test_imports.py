@@ -27,6 +27,7 @@ PLACES = {
     "easytx.losses": ["DiceLoss", "FocalLoss", "TverskyLoss"],
     "easytx.model": ["TransformerModel"],
     "easytx.ner": ["NERArgs", "NERModel"],
+    "easytx.pretrain_retrieval": ["PretrainRetrievalModel", "RetrievalArgs"],
     "easytx.question_answering": ["QuestionAnsweringArgs", "QuestionAnsweringModel"],
     "easytx.retrieval": ["RetrievalArgs", "RetrievalModel"],
     "easytx.seq2seq": ["Seq2SeqArgs", "Seq2SeqModel"],
