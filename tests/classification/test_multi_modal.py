@@ -137,7 +137,7 @@ def test_vectors_are_answered_by_an_array(make: Any) -> None:
 def test_one_class_only_is_refused_unless_labels_add_up(make: Any) -> None:
     with pytest.raises(LabelError, match=r"^train_df has one class only: 'red' in all 6 rows\."):
         make().train_model(_frame(["red"] * 6))
-    make(multi_label=True).train_model(_frame([["red"]] * 6))
+    make(multi_label=True).train_model(_frame([["red"], ["red", "blue"]] * 3))
 
 
 def test_regression(make: Any) -> None:

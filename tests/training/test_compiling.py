@@ -37,7 +37,7 @@ def _logits(model: Any, texts: list[str]) -> np.ndarray:
 
 @pytest.mark.real
 def test_one_graph_predicts_batches_of_all_lengths(classifier: Callable[..., Any], graphs: list[Any]) -> None:
-    model = classifier(eval_batch_size=1)
+    model = classifier(eval_batch_size=7)
     texts = rows(24)["text"].tolist()
     expected = _logits(model, texts)
     model.args.torch_compile = True
