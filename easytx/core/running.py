@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from easytx.core.base_model import BaseModel
 
 # Tokens per inference batch at which a device is busy and its caches are still used well.
-_BUSY_TOKENS = {"cpu": 2048, "mps": 16384, "cuda": 65536}
+_BUSY_TOKENS = {"cpu": 1024, "mps": 16384, "cuda": 65536}
 
 # Below this many rows a bar would only flicker.
 _ROWS_FOR_A_BAR = 1000
