@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
+from easytx.testing.seeds import seeded_on_cpu
 from easytx.testing.tokenizers import tiny_tokenizer
 
 __all__ = [
@@ -152,9 +153,7 @@ def tiny_checkpoint(
     tokenizer = tiny_tokenizer(architecture)
     config = _config(architecture, tokenizer, config_overrides)
     folder = Path(folder)
-    # The CPU's own generator: torch.manual_seed would also reseed every GPU, which the fork does not undo.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)
+    with seeded_on_cpu(seed):
         model = auto_class.from_config(config, dtype=config.dtype or torch.float32)
     with quiet():
         model.save_pretrained(folder)

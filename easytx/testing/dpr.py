@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from transformers import DPRConfig
 
 from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
+from easytx.testing.seeds import seeded_on_cpu
 from easytx.testing.tokenizers import tiny_tokenizer
 
 __all__ = ["DPR_ENCODERS", "tiny_dpr_checkpoint"]
@@ -47,9 +47,7 @@ def tiny_dpr_checkpoint(folder: str | Path, encodes: str, *, seed: int = 0, **co
         raise ArgumentError(f"encodes must be one of {sorted(DPR_ENCODERS)}, but is '{encodes}'.")
     tokenizer = tiny_tokenizer("bert")
     ids = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    # The CPU's own generator: torch.manual_seed would also reseed every GPU, which the fork does not undo.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)
+    with seeded_on_cpu(seed):
         model: Any = getattr(transformers, DPR_ENCODERS[encodes])(DPRConfig(**{**ids, **_SIZES, **config_overrides}))
     with quiet():
         model.save_pretrained(folder)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from transformers import AutoConfig, AutoModel
 
 from easytx.core.loading import quiet
 from easytx.errors import ArgumentError
+from easytx.testing.seeds import seeded_on_cpu
 
 __all__ = ["VISION_ARCHITECTURES", "tiny_vision_checkpoint"]
 
@@ -55,9 +55,7 @@ def tiny_vision_checkpoint(folder: str | Path, architecture: str = "vit", *, see
     if architecture not in _OWN:
         raise ArgumentError(f"architecture must be one of {sorted(_OWN)}, but is '{architecture}'.")
     config = AutoConfig.for_model(architecture, **_OWN[architecture])
-    # The CPU's own generator: torch.manual_seed would also reseed every GPU, which the fork does not undo.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)
+    with seeded_on_cpu(seed):
         model = AutoModel.from_config(config)
     folder = Path(folder)
     with quiet():
