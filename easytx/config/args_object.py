@@ -75,11 +75,11 @@ class ArgsObject:
 
     def given(self) -> dict[str, Any]:
         """Return only the arguments that were set, or added to if they are lists or dicts."""
-        return {name: value for name, value in self.to_dict().items() if name in self._given or self._added_to(name)}
+        return {name: value for name, value in self.to_dict().items() if self.is_set(name)}
 
     def is_set(self, name: str) -> bool:
         """Tell whether an argument was set, be it to its default."""
-        return name in self.given()
+        return name in self and (name in self._given or self._added_to(name))
 
     def _added_to(self, name: str) -> bool:
         value = getattr(self, name)

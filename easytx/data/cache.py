@@ -46,13 +46,22 @@ def kept(folder: str | Path, name: str, make: Callable[[], Dataset]) -> Dataset:
     place.parent.mkdir(parents=True, exist_ok=True)
     dataset = make()
     partial = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place.parent))
-    with without_bars():
-        dataset.save_to_disk(str(partial))
-    if place.exists():
-        shutil.rmtree(partial)
-    else:
-        partial.replace(place)
+    try:
+        with without_bars():
+            dataset.save_to_disk(str(partial))
+        _move(partial, place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return dataset
+
+
+def _move(partial: Path, place: Path) -> None:
+    try:
+        partial.replace(place)
+    except OSError:
+        # Another process may have been first, at any moment up to this one.
+        if not place.is_dir():
+            raise
 
 
 @contextlib.contextmanager

@@ -5,30 +5,43 @@ from __future__ import annotations
 import copy
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from transformers.pytorch_utils import Conv1D
 
-__all__ = ["cast_copy", "forget_copies", "kept_copy"]
+__all__ = ["cast_copy", "copied_with", "forget_copies", "kept_copy", "modules_of"]
 
 # network -> kind of copy -> (state of the weights, copy)
 _COPIES: weakref.WeakKeyDictionary[nn.Module, dict[object, tuple[int, nn.Module]]] = weakref.WeakKeyDictionary()
 
+# Where accelerate keeps the forward of a network whose precision it has wrapped.
+_WRAPPED = "_original_forward"
+
 # Steps that optimisers of this process have taken since the first copy was made.
 _STEPS = [0]
 
-# Layers whose weights autocast casts anew at each call.
-_MATRICES = (nn.Linear, Conv1D)
+
+def modules_of(network: nn.Module) -> list[nn.Module]:
+    """Return a network and all that is in it; `network.modules()` takes a noticeable part of a short text's time."""
+    found = {network: None}
+    waiting = [network]
+    while waiting:
+        for child in waiting.pop()._modules.values():
+            if child is not None and child not in found:
+                found[child] = None
+                waiting.append(child)
+    return [*found]
 
 
 def kept_copy(network: nn.Module, kind: object, make: Callable[[], nn.Module]) -> nn.Module:
     """Return the copy of this kind, made anew if the weights have changed since."""
     # Every in-place change of a tensor raises its version, but for those of fused optimisers.
     _count_optimizer_steps()
-    state = hash((_STEPS[0], *((parameter.data_ptr(), parameter._version) for parameter in network.parameters())))
+    weights = [weight for module in modules_of(network) for weight in module._parameters.values() if weight is not None]
+    state = hash((_STEPS[0], *((weight.data_ptr(), weight._version) for weight in weights)))
     copies = _COPIES.setdefault(network, {})
     known = copies.get(kind)
     if known is None or known[0] != state:
@@ -42,30 +55,62 @@ def forget_copies(network: nn.Module) -> None:
 
 
 def cast_copy(network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
-    """Return what computes the same as the network under autocast, without casting the weights at each call.
+    """Return a copy whose weights are cast once, in place of autocast that casts them and all states at each call.
 
-    On a CPU the casts take longer than the model itself takes for a short text. The copy shares with the network all
-    but the weights of its matrix products, which it has in `dtype`. The network itself is returned where that does not
-    pay, or where others have wrapped its forward or hooked themselves into it.
+    On a CPU the casts take longer than the model itself takes for a short text. The answers are as far from those of
+    float32 as autocast's are. The network itself is returned where that does not pay, or where others have wrapped its
+    forward or hooked themselves into it.
+
+    Args:
+        network: It keeps its weights.
+        device: Where it is.
+        dtype: To cast to, or None.
     """
     if dtype is None or device.type != "cpu" or not _is_plain(network):
         return network
     return kept_copy(network, dtype, lambda: _cast(network, dtype))
 
 
-def _cast(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    matrices = [module for module in network.modules() if isinstance(module, _MATRICES)]
-    others = [module for module in network.modules() if not isinstance(module, _MATRICES)]
-    # What is no floating point number stands for others, as weights of 4 bits do.
-    casts = {id(p): p for module in matrices for p in module.parameters(recurse=False) if p.is_floating_point()}
-    # A matrix that is an embedding too, as in language models, stays: embeddings are not cast.
-    for module in others:
-        for parameter in module.parameters(recurse=False):
-            casts.pop(id(parameter), None)
-    shared = [*network.parameters(), *network.buffers(), getattr(network, "config", None)]
+def copied_with(network: nn.Module, weight: Callable[[nn.Parameter], nn.Parameter]) -> nn.Module:
+    """Return a copy of a network that has other weights and shares its buffers and its configuration.
+
+    Args:
+        network: As it is, or wrapped for mixed precision by a training.
+        weight: Returns what the copy has in place of a parameter.
+    """
+    shared = [*network.buffers(), getattr(network, "config", None)]
     memo: dict[int, object] = {id(item): item for item in shared if item is not None}
-    memo |= {key: nn.Parameter(p.detach().to(dtype), requires_grad=False) for key, p in casts.items()}
-    return copy.deepcopy(network, memo)
+    copied = copy.deepcopy(network, memo | {id(parameter): weight(parameter) for parameter in network.parameters()})
+    # While training, mixed precision has wrapped the forward, and the wrapper calls the network itself.
+    if _WRAPPED in vars(copied):
+        vars(copied).pop(_WRAPPED)
+        vars(copied).pop("forward")
+    return copied
+
+
+def _cast(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    # Buffers stay, as where transformers loads weights in `dtype`: the frequencies of rotary positions are among them.
+    kept = {*_in_float32(network)}
+
+    def weight(parameter: nn.Parameter) -> nn.Parameter:
+        # What is no floating point number stands for others, as weights of 4 bits do.
+        if parameter in kept or not parameter.is_floating_point():
+            return parameter
+        return nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+
+    return copied_with(network, weight)
+
+
+def _in_float32(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters that are in float32 whatever the others are in."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            # Its means and variances are buffers.
+            yield from module.parameters(recurse=False)
+        names = getattr(module, "_keep_in_fp32_modules_strict", None) or ()
+        for name, parameter in module.named_parameters() if names else ():
+            if any(f".{kept}." in f".{name}." for kept in names):
+                yield parameter
 
 
 @functools.cache
@@ -78,5 +123,8 @@ def _count_optimizer_steps() -> None:
 
 def _is_plain(network: nn.Module) -> bool:
     return not any(
-        "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+        ("forward" in vars(module) and _WRAPPED not in vars(module))
+        or module._forward_hooks
+        or module._forward_pre_hooks
+        for module in modules_of(network)
     )

@@ -14,7 +14,7 @@ import torch
 from easytx.data.tokenise import lengths_of
 from easytx.training.batching import token_budget_batches
 from easytx.training.compiling import compiled
-from easytx.training.copies import cast_copy
+from easytx.training.copies import cast_copy, modules_of
 from easytx.training.losses import LossFunction
 from easytx.training.precision import autocast
 from easytx.training.smaller import SmallerBatches
@@ -112,7 +112,7 @@ def run(
         for position, value in zip(batch, kept, strict=True):
             values[position] = value
 
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in modules_of(model) if module.training]
     if training:
         model.eval()
     copy = cast_copy(model, device, dtype)

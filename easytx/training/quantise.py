@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from easytx.errors import DeviceError, UnsupportedError
-from easytx.training.copies import kept_copy
+from easytx.training.copies import copied_with, kept_copy
 
 __all__ = ["check_int8_device", "dynamically_quantised"]
 
@@ -108,12 +107,7 @@ def _quantised(network: nn.Module) -> nn.Module:
             "have. Leave it out, or write the model with convert_to_onnx() and quantized_model=True, for int8 weights "
             "by ONNX Runtime."
         )
-    shared = [*network.parameters(), *network.buffers(), getattr(network, "config", None)]
-    copied = copy.deepcopy(network, {id(item): item for item in shared if item is not None})
-    # While training, mixed precision has wrapped the forward, and the wrapper calls the network itself.
-    if "_original_forward" in vars(copied):
-        vars(copied).pop("forward", None)
-        vars(copied).pop("_original_forward")
+    copied = copied_with(network, lambda parameter: parameter)
     return _layer(copied) or _with_int8_layers(copied)
 
 

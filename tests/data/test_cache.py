@@ -98,9 +98,23 @@ def test_an_interrupted_write_is_not_read(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(Dataset, "save_to_disk", interrupted)
         with pytest.raises(KeyboardInterrupt):
             kept(tmp_path, "eval-abc", _dataset)
-    assert not (tmp_path / "eval-abc").exists()
+    assert list(tmp_path.iterdir()) == []
     assert kept(tmp_path, "eval-abc", _dataset).to_dict() == _dataset().to_dict()
     assert kept(tmp_path, "eval-abc", pytest.fail).to_dict() == _dataset().to_dict()
+
+
+def test_of_two_processes_the_first_one_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Dataset.save_to_disk
+
+    def while_another_finishes(self: Dataset, path: str, **options: Any) -> None:
+        save(self, path, **options)
+        save(self, str(tmp_path / "eval-abc"), **options)
+        # Seen too early to have been there.
+        monkeypatch.setattr(Path, "exists", lambda _path: False)
+
+    monkeypatch.setattr(Dataset, "save_to_disk", while_another_finishes)
+    assert kept(tmp_path, "eval-abc", _dataset).to_dict() == _dataset().to_dict()
+    assert [path.name for path in tmp_path.iterdir()] == ["eval-abc"]
 
 
 def test_a_folder_of_that_name_without_features_is_left_alone(tmp_path: Path) -> None:
