@@ -320,6 +320,8 @@ def test_what_filled_the_memory_is_gone_before_the_next_attempt(
 
 
 @pytest.mark.real
+# What Python 3.12 and later say of torch's workers.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_rows_that_workers_have_prepared_are_split_too(
     classifier: Make, train_df: pd.DataFrame, memory: Memory
 ) -> None:
