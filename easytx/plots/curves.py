@@ -17,7 +17,7 @@ def learning_curve(result: TrainResult, metric: str | None = None, *, axes: Axes
 
     Args:
         result: What `train_model` returned with `evaluate_during_training`.
-        metric: The score to draw beside the losses.
+        metric: The score to draw beside the losses; None, or one of the losses, for these alone.
         axes: Where to draw; a new figure by default.
 
     Raises:
@@ -37,7 +37,7 @@ def learning_curve(result: TrainResult, metric: str | None = None, *, axes: Axes
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
     lines = list(axes.get_lines())
-    if metric is not None:
+    if metric not in (None, "train_loss", "eval_loss"):
         right = axes.twinx()
         lines += right.plot(steps, details[metric], marker="s", label=metric, color="tab:blue")
         right.set_ylabel(metric)

@@ -31,6 +31,12 @@ def test_a_learning_curve_has_the_losses_the_score_and_the_best_step(training):
     ]
 
 
+def test_a_loss_is_not_drawn_twice(training):
+    axes = learning_curve(training, "eval_loss")
+    assert axes.figure.axes == [axes]
+    assert [line.get_label() for line in axes.get_lines()] == ["train_loss", "eval_loss", "best model"]
+
+
 def test_given_axes_are_drawn_on(training):
     from matplotlib.figure import Figure
 
