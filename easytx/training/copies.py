@@ -6,13 +6,16 @@ import copy
 import functools
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-__all__ = ["cast_copy", "copied_with", "forget_copies", "kept_copy", "modules_of"]
+from easytx.training.prepacked import LINEAR, PrepackedLinear, can_prepack
+
+__all__ = ["cast_copy", "copied_with", "forget_copies", "kept_copy", "modules_of", "with_layers"]
 
 # network -> kind of copy -> (state of the weights, copy)
 _COPIES: weakref.WeakKeyDictionary[nn.Module, dict[object, tuple[int, nn.Module]]] = weakref.WeakKeyDictionary()
@@ -54,7 +57,9 @@ def forget_copies(network: nn.Module) -> None:
     _COPIES.pop(network, None)
 
 
-def cast_copy(network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
+def cast_copy(
+    network: nn.Module, device: torch.device, dtype: torch.dtype | None, *, prepacks: bool = True
+) -> nn.Module:
     """Return a copy whose weights are cast once, in place of autocast that casts them and all states at each call.
 
     On a CPU the casts take longer than the model itself takes for a short text. The answers are as far from those of
@@ -65,10 +70,12 @@ def cast_copy(network: nn.Module, device: torch.device, dtype: torch.dtype | Non
         network: It keeps its weights.
         device: Where it is.
         dtype: To cast to, or None.
+        prepacks: Whether weights are arranged for the CPU too, where that is possible; compiled code does so itself.
     """
     if dtype is None or device.type != "cpu" or not _is_plain(network):
         return network
-    return kept_copy(network, dtype, lambda: _cast(network, dtype))
+    prepacks = prepacks and dtype is torch.bfloat16 and can_prepack()
+    return kept_copy(network, (dtype, prepacks), lambda: _cast(network, dtype, prepacks=prepacks))
 
 
 def copied_with(network: nn.Module, weight: Callable[[nn.Parameter], nn.Parameter]) -> nn.Module:
@@ -88,17 +95,42 @@ def copied_with(network: nn.Module, weight: Callable[[nn.Parameter], nn.Paramete
     return copied
 
 
-def _cast(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def with_layers(network: nn.Module, layer_for: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+    """Put other layers in the place of those for which there are any, and return the network."""
+    if (whole := layer_for(network)) is not None:
+        return whole
+    for parent in modules_of(network):
+        for name, child in parent.named_children():
+            if (layer := layer_for(child)) is not None:
+                setattr(parent, name, layer)
+    return network
+
+
+def _cast(network: nn.Module, dtype: torch.dtype, *, prepacks: bool) -> nn.Module:
     # Buffers stay, as where transformers loads weights in `dtype`: the frequencies of rotary positions are among them.
     kept = {*_in_float32(network)}
+    shared = kept | {*_matrices(network)} if prepacks else kept
 
     def weight(parameter: nn.Parameter) -> nn.Parameter:
         # What is no floating point number stands for others, as weights of 4 bits do.
-        if parameter in kept or not parameter.is_floating_point():
+        if parameter in shared or not parameter.is_floating_point():
             return parameter
         return nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
 
-    return copied_with(network, weight)
+    def layer_for(layer: Any) -> PrepackedLinear | None:
+        packs = type(layer) in LINEAR and layer.weight.is_floating_point() and layer.weight not in kept
+        return PrepackedLinear(layer) if packs else None
+
+    copied = copied_with(network, weight).eval()
+    return with_layers(copied, layer_for) if prepacks else copied
+
+
+def _matrices(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the weights of linear layers that nothing else has, such as an embedding."""
+    modules = modules_of(network)
+    others = {p for module in modules if type(module) not in LINEAR for p in module._parameters.values()}
+    weights = (module.weight for module in modules if type(module) in LINEAR)
+    yield from (weight for weight in weights if isinstance(weight, nn.Parameter) and weight not in others)
 
 
 def _in_float32(network: nn.Module) -> Iterator[nn.Parameter]:

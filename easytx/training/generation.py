@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch.nn import functional as F
 
 from easytx.training.batching import token_budget_batches
+from easytx.training.copies import cast_copy
 from easytx.training.inference import Collator, fill_from_all_ranks, reader, share_of_this_rank
 from easytx.training.precision import autocast
 from easytx.training.smaller import SmallerBatches
@@ -79,10 +80,11 @@ def generate(
     mine, _, ranks = share_of_this_rank(batches)
     texts: list[Any] = [None] * len(dataset)
     smaller = SmallerBatches(lengths, device, remedy=_REMEDY)
+    writer: Any = cast_copy(network, device, dtype)
 
     def write(batch: np.ndarray) -> None:
         inputs = {name: value.to(device) for name, value in collator(read(batch)).items()}
-        sequences = network.generate(**inputs, **extras)
+        sequences = writer.generate(**inputs, **extras)
         written = _new_tokens(sequences, config, start=_first_new(network, inputs["input_ids"]))
         share = len(written) // len(batch)
         for place, position in enumerate(batch):
@@ -91,7 +93,7 @@ def generate(
     with (
         torch.no_grad(),
         autocast(device, dtype),
-        generating(network, config),
+        generating(writer, config),
         _drawn_with(seed, device, apart=config.do_sample),
     ):
         for batch in progress(mine, len(mine)) if progress else mine:

@@ -115,7 +115,7 @@ def run(
     training = [module for module in modules_of(model) if module.training]
     if training:
         model.eval()
-    copy = cast_copy(model, device, dtype)
+    copy = cast_copy(model, device, dtype, prepacks=not compiles)
     network = compiled(copy) if compiles else copy
     # One row has no padding.
     packing = packing if len(dataset) > 1 else False

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from easytx.errors import DeviceError, UnsupportedError
-from easytx.training.copies import copied_with, kept_copy
+from easytx.training.copies import copied_with, kept_copy, with_layers
+from easytx.training.prepacked import LINEAR, weight_of
 
 __all__ = ["check_int8_device", "dynamically_quantised"]
 
@@ -108,21 +108,12 @@ def _quantised(network: nn.Module) -> nn.Module:
             "by ONNX Runtime."
         )
     copied = copied_with(network, lambda parameter: parameter)
-    return _layer(copied) or _with_int8_layers(copied)
-
-
-def _with_int8_layers(network: nn.Module) -> nn.Module:
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if (layer := _layer(child)) is not None:
-                setattr(parent, name, layer)
-    return network
+    return with_layers(copied, _layer)
 
 
 def _layer(module: Any) -> Int8Linear | None:
     """Return what takes the place of a layer, or None where it stays; children of nn.Linear may compute otherwise."""
-    if type(module) not in (nn.Linear, Conv1D):
+    if type(module) not in LINEAR:
         return None
-    # Those of GPT-2 hold their weights the other way round.
-    weight = module.weight.T if isinstance(module, Conv1D) else module.weight
+    weight = weight_of(module)
     return Int8Linear(weight.detach(), module.bias) if len(weight) >= _FEWEST_OUTPUTS else None

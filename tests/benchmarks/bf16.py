@@ -43,7 +43,7 @@ def numbers_in(outputs: Any) -> Iterator[float]:
 def contestant(model: Any, kind: str, inputs: list[Any]) -> Callable[[], Run]:
     """Return one prediction of all inputs in this way; `answers` of the model keeps what it has said."""
 
-    def as_it_is(network: Any, *_given: Any) -> Any:
+    def as_it_is(network: Any, *_given: Any, **_options: Any) -> Any:
         return network
 
     def run() -> Run:
