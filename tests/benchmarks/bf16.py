@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bf16.py                              # MRPC, GoEmotions and CoNLL-2003
     python tests/benchmarks/bf16.py --works mrpc --steps 200
+    python tests/benchmarks/bf16.py --works generation           # texts by a T5 of 60 million random weights
 
 A model of each set is trained for some steps from "starter", and predicts held-out rows in turn: with the copy that is
 the default, by autocast, and in float32. The data folder is named by `EASYTX_DATA`.
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +29,11 @@ from race_ours import inputs_of, model_for, rows_of
 from race_work import WORKS
 
 KINDS = {"copy": True, "autocast": True, "float32": False}
+
+# Where the copy is asked for.
+_USERS = ("easytx.training.inference.cast_copy", "easytx.training.generation.cast_copy")
+
+_T5_SMALL = {"d_model": 512, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "d_kv": 64, "vocab_size": 32128}
 
 
 def numbers_in(outputs: Any) -> Iterator[float]:
@@ -48,12 +55,41 @@ def contestant(model: Any, kind: str, inputs: list[Any]) -> Callable[[], Run]:
 
     def run() -> Run:
         model.args = model.args.merged({"fp16": KINDS[kind]})
-        with mock.patch("easytx.training.inference.cast_copy", as_it_is) if kind == "autocast" else mock.MagicMock():
+        with ExitStack() as stack:
+            for user in _USERS if kind == "autocast" else ():
+                stack.enter_context(mock.patch(user, as_it_is))
             with lap() as found:
                 model.answers[kind] = model.predict(inputs)
-            return Run(found.seconds, len(inputs))
+        return Run(found.seconds, len(inputs))
 
     return run
+
+
+def generation(rounds: int) -> None:
+    """Have texts of 32 tokens written for one text and for 24, by a network of random weights as large as T5 small."""
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    from easytx import T5Model
+    from easytx.testing import tiny_checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint(Path(folder) / "tiny", "t5"))
+        ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+        config = T5Config(**_T5_SMALL, **ids, decoder_start_token_id=tokenizer.pad_token_id)
+        large = Path(folder) / "large"
+        T5ForConditionalGeneration(config).save_pretrained(large)
+        tokenizer.save_pretrained(large)
+        model: Any = T5Model("t5", large, args={"max_length": 32, "max_seq_length": 64, "silent": True})
+        model.answers = {}
+        for number in (1, 24):
+            rows = [
+                f"shorten: the film was a joy from the first scene to the last, number {row}" for row in range(number)
+            ]
+            runs = alternate({kind: contestant(model, kind, rows) for kind in KINDS}, rounds)
+            for kind, found in runs.items():
+                faster = ratio([run.speed for run in found], [run.speed for run in runs["autocast"]])
+                speed = f"{median(found):6.2f} texts/s, / autocast {faster.median:.3f}"
+                print(f"generation of {number:2} texts, {kind:8} {speed}", flush=True)
 
 
 def main() -> None:
@@ -68,6 +104,9 @@ def main() -> None:
     import numpy as np
 
     for name in options.works.split(","):
+        if name == "generation":
+            generation(options.rounds)
+            continue
         work = WORKS[name]().first(8 * options.steps, options.rows)
         model = model_for(work, train_batch_size=8)
         model.answers = {}
