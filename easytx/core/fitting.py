@@ -28,8 +28,10 @@ from easytx.training.arguments import OneDeviceArguments, adafactor_options, tra
 from easytx.training.callbacks import Bar, BestModel, EpochSchedule, History
 from easytx.training.checkpoints import to_resume
 from easytx.training.dropout import quick_dropout
+from easytx.training.first_token import first_token_only
+from easytx.training.hooking import unhooked
 from easytx.training.optimizers import freeze_modules, freeze_others, parameter_groups
-from easytx.training.packing import packed, unpacked
+from easytx.training.packing import packed
 from easytx.training.precision import describe, kept_random_state, threads
 from easytx.training.tracking import reporters, tracked
 from easytx.training.tracking_record import read_run
@@ -151,7 +153,7 @@ class _Run:
             self.model.run_record = tracker.record()
             for callback in self.report.callbacks(evaluates=self.held_out is not None):
                 self.trainer.add_callback(callback)
-            with _frozen(network, self.model), self._packed(network), self._quick(network):
+            with _frozen(network, self.model), self._changed(network):
                 try:
                     output = self.trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
                 except (NonFiniteLossError, OutOfMemoryError):
@@ -221,18 +223,24 @@ class _Run:
             trainer.add_callback(Bar())
         return trainer
 
-    def _packed(self, network: Any) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _changed(self, network: Any) -> Iterator[None]:
+        """Have a network compute the same sooner while it trains."""
         device, dtype = self.model.device, self.model.precision()
-        return packed(network, wants_packing(self.args), device=device, dtype=dtype, trains=True)
-
-    def _quick(self, network: Any) -> contextlib.AbstractContextManager[None]:
-        # A compiled network draws its random numbers in code of its own.
-        return contextlib.nullcontext() if self.args.torch_compile else quick_dropout(network, self.model.device)
+        with contextlib.ExitStack() as changes:
+            changes.enter_context(packed(network, wants_packing(self.args), device=device, dtype=dtype, trains=True))
+            # A compiled network draws its random numbers in code of its own.
+            if not self.args.torch_compile:
+                changes.enter_context(quick_dropout(network, device))
+                # What is computed again from a layer's input has to be the whole layer.
+                if not self.settings.gradient_checkpointing:
+                    changes.enter_context(first_token_only(network, device=device, dtype=dtype))
+            yield
 
     def _evaluate(self) -> dict[str, Any]:
         show = not (self.settings.disable_tqdm or self.args.evaluate_during_training_silent)
         data = self._held_out()
-        with unpacked(self.model.model):
+        with unhooked(self.model.model):
             result, answers = self.model.evaluated(data, self.metrics, show=show)
         state = self.trainer.state
         self.history.add(state.global_step, result)

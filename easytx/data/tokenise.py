@@ -33,10 +33,12 @@ _TOKEN_COLUMNS = {
 
 
 class _Features(NamedTuple):
-    # The token columns, a list of numbers a feature; which of the texts each feature is of; which texts were cut.
+    # The token columns, a list of numbers a feature; which of the texts each feature is of; which texts were cut; and
+    # of columns that hold one number only, that number.
     tokens: Mapping[str, Any]
     place: Sequence[int] | np.ndarray
     cut: list[bool] | None
+    constant: Mapping[str, int] = {}
 
 
 def encode(
@@ -84,8 +86,14 @@ def truncated_rows(dataset: Dataset) -> int:
 def _table(features: _Features, first_row: int) -> pa.Table:
     ids = features.tokens["input_ids"]
     lengths = np.fromiter(map(len, ids), dtype=np.int32, count=len(ids))
-    tokens = {name: features.tokens[name] for name in _TOKEN_COLUMNS if name in features.tokens}
-    columns = {name: pa.array(lists, type=pa.list_(_TOKEN_COLUMNS[name])) for name, lists in tokens.items()}
+
+    def column_of(name: str, kind: pa.DataType) -> pa.Array:
+        if name not in features.constant:
+            return pa.array(features.tokens[name], type=pa.list_(kind))
+        return lists_of(np.full(lengths.sum(), features.constant[name], dtype=kind.to_pandas_dtype()), lengths)
+
+    has = {*features.tokens, *features.constant}
+    columns = {name: column_of(name, kind) for name, kind in _TOKEN_COLUMNS.items() if name in has}
     row = np.asarray(features.place, dtype=np.int64) + first_row
     cut = {} if features.cut is None else {"cut": np.asarray(features.cut, dtype=bool)}
     return pa.table({**columns, "row": row, **cut, "length": lengths})
@@ -154,12 +162,17 @@ class _BackendCalls(_Calls):
         ids = [one.ids for one in found]
         if not self.has_windows:
             cut = [len(row) >= most and bool(one.overflowing) for row, one in zip(ids, found, strict=True)]
-        tokens = {"input_ids": ids}
+        tokens, constant = {"input_ids": ids}, {}
         if "token_type_ids" in self.taken:
-            tokens["token_type_ids"] = [one.type_ids for one in found]
+            # A single text has one type, and the special tokens around it have theirs, whatever the text is.
+            if pairs is None and not any(max(found, key=len).type_ids):
+                constant["token_type_ids"] = 0
+            else:
+                tokens["token_type_ids"] = [one.type_ids for one in found]
         if "attention_mask" in self.taken:
-            tokens["attention_mask"] = [one.attention_mask for one in found]
-        return _Features(tokens, place, cut)
+            # Nothing is padded.
+            constant["attention_mask"] = 1
+        return _Features(tokens, place, cut, constant)
 
 
 def window_overlap(tokenizer: Any, args: ModelArgs, *, pairs: bool = False) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ def run(
     Raises:
         OutOfMemoryError: If a single row does not fit into the memory; batches that do not fit are made smaller.
     """
+    from easytx.training.first_token import first_token_only
     from easytx.training.packing import packed
 
     read = reader(dataset, [*dict.fromkeys([*model_inputs(model, dataset), *batch_columns])])
@@ -121,7 +123,12 @@ def run(
     packing = packing if len(dataset) > 1 else False
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
-        with torch.no_grad(), packed(copy, packing, device=device, dtype=dtype), autocast(device, dtype):
+        with (
+            torch.no_grad(),
+            packed(copy, packing, device=device, dtype=dtype),
+            nullcontext() if compiles else first_token_only(copy, device=device, dtype=dtype, like=model),
+            autocast(device, dtype),
+        ):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):
                 smaller.compute(batch, functools.partial(compute, counts=number < counted))
     finally:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,10 +22,12 @@ from transformers import PreTrainedModel
 
 from easytx.config.warn import warn_user
 from easytx.training import varlen
+from easytx.training.copies import modules_of
+from easytx.training.hooking import LOCK, PREFIX, hooked, is_hooked
 from easytx.training.precision import autocast, describe
 from easytx.training.varlen import NotPackableError, Packing
 
-__all__ = ["packed", "unpacked"]
+__all__ = ["TOLERANCE", "asks_for_more", "hooks_of_others", "packed", "parameters_of", "parts_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,10 @@ TOLERANCE, GRADIENT_TOLERANCE = 2e-2, 5e-2
 _LENGTHS = (5, 33, 1, 18, 64)
 
 # Passed from a base model to what runs its layers: this call may be packed.
-_MARK = "easytx_packs"
+_MARK = f"{PREFIX}packs"
+
+# What it is among the changes of a module.
+_KIND = "packing"
 
 _OWN_WAY = "its layers attend in a way of their own"
 
@@ -68,33 +71,6 @@ def packed(
     return _all_hooked(_packable(network, device, dtype, trains=trains, warns=bool(packing)))
 
 
-@dataclass
-class _Use:
-    """What to take back once nobody has a base model packed any more."""
-
-    layers: nn.Module
-    attention: str
-    handles: list[Any] = field(default_factory=list)
-    users: int = 0
-
-    def begin(self, owner: PreTrainedModel) -> None:
-        owner.set_attn_implementation(varlen.NAME)
-        self.handles = [
-            owner.register_forward_pre_hook(_mark, with_kwargs=True),
-            self.layers.register_forward_pre_hook(_take_padding_out, with_kwargs=True),
-            self.layers.register_forward_hook(_put_padding_in, with_kwargs=True),
-        ]
-
-    def end(self, owner: PreTrainedModel) -> None:
-        for handle in self.handles:
-            handle.remove()
-        owner.set_attn_implementation(self.attention)
-
-
-# Calls may be nested, an evaluation in a training, and come from several threads.
-_LOCK = threading.RLock()
-_USES: weakref.WeakKeyDictionary[nn.Module, _Use] = weakref.WeakKeyDictionary()
-
 # base model -> (device, precision, whether gradients count) -> what its trial has shown against packing, or None
 _VERDICTS: weakref.WeakKeyDictionary[nn.Module, dict[object, str | None]] = weakref.WeakKeyDictionary()
 
@@ -106,14 +82,15 @@ def _packable(
     network: nn.Module, device: torch.device, dtype: torch.dtype | None, *, trains: bool, warns: bool
 ) -> list[tuple[PreTrainedModel, nn.Module]]:
     """Return the base models in a network that can be packed, each with what runs its layers; say which cannot."""
-    parts, found = _parts(network), []
+    parts, found = parts_of(network), []
     if not parts:
         _say(network, "its layers take padded batches only", warns=warns)
-    with _LOCK:
+    with LOCK:
         for owner, layers in parts:
             # While it is in use, its settings are ours.
-            reason = None if owner in _USES else _setting_against(owner, layers, device, dtype or owner.dtype)
-            if reason is None and owner not in _USES:
+            in_use = is_hooked(owner, _KIND)
+            reason = None if in_use else _setting_against(owner, layers, device, dtype or owner.dtype)
+            if reason is None and not in_use:
                 verdicts = _VERDICTS.setdefault(owner, {})
                 key = (device, dtype, trains)
                 if key not in verdicts:
@@ -139,19 +116,21 @@ def _say(network: nn.Module, reason: str, *, warns: bool) -> None:
         logger.info(message)
 
 
-def _parts(network: nn.Module) -> list[tuple[PreTrainedModel, nn.Module]]:
+def parts_of(network: nn.Module) -> list[tuple[PreTrainedModel, nn.Module]]:
+    """Return the base models in a network whose layers are run by a part of their own, each with that part."""
     return [
         (owner, child)
-        for owner in network.modules()
-        if isinstance(owner, PreTrainedModel) and {"inputs_embeds", "attention_mask", "kwargs"} <= {*_names(owner)}
+        for owner in modules_of(network)
+        if isinstance(owner, PreTrainedModel)
+        and {"inputs_embeds", "attention_mask", "kwargs"} <= {*parameters_of(owner)}
         for child in owner.children()
         if not isinstance(child, PreTrainedModel)
-        and {"hidden_states", "attention_mask", "kwargs"} <= {*_names(child)}
+        and {"hidden_states", "attention_mask", "kwargs"} <= {*parameters_of(child)}
         and any(isinstance(module, nn.ModuleList) for module in child.children())
     ]
 
 
-def _names(module: nn.Module) -> tuple[str, ...]:
+def parameters_of(module: nn.Module) -> tuple[str, ...]:
     """Return the names of what a module's forward takes."""
     return _parameters(type(module).forward)
 
@@ -169,58 +148,53 @@ def _all_hooked(parts: list[tuple[PreTrainedModel, nn.Module]]) -> Iterator[None
         yield
 
 
-@contextmanager
-def _hooked(owner: PreTrainedModel, layers: nn.Module) -> Iterator[None]:
-    with _LOCK:
-        use = _USES.setdefault(owner, _Use(layers, owner.config._attn_implementation))
-        use.users += 1
-        if use.users == 1:
-            use.begin(owner)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            use.users -= 1
-            if not use.users:
-                use.end(owner)
-                del _USES[owner]
+def _hooked(owner: PreTrainedModel, layers: nn.Module) -> AbstractContextManager[None]:
+    return hooked(owner, _KIND, lambda: _hook(owner, layers))
 
 
-@contextmanager
-def unpacked(network: nn.Module) -> Iterator[None]:
-    """Have a network run with padding while the block runs, as an evaluation after the training would."""
-    with _LOCK:
-        owners = [owner for owner in network.modules() if isinstance(owner, PreTrainedModel)]
-        uses = {owner: _USES.pop(owner) for owner in owners if owner in _USES}
-        for owner, use in uses.items():
-            use.end(owner)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            for owner, use in uses.items():
-                use.begin(owner)
-                _USES[owner] = use
+def _hook(owner: PreTrainedModel, layers: nn.Module) -> Callable[[], None]:
+    """Have the layers run without padding, and return what takes that back."""
+    attention = owner.config._attn_implementation
+    owner.set_attn_implementation(varlen.NAME)
+    handles = [
+        owner.register_forward_pre_hook(_mark, with_kwargs=True),
+        layers.register_forward_pre_hook(_take_padding_out, with_kwargs=True),
+        layers.register_forward_hook(_put_padding_in, with_kwargs=True),
+    ]
+
+    def end() -> None:
+        for handle in handles:
+            handle.remove()
+        owner.set_attn_implementation(attention)
+
+    return end
 
 
 def _mark(owner: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Let a call be packed, unless it is to return what lies between the layers, or is compiled."""
+    """Let a call be packed, unless it asks for more."""
+    return None if asks_for_more(owner, kwargs) else (args, {**kwargs, _MARK: True})
+
+
+def asks_for_more(owner: nn.Module, kwargs: dict[str, Any]) -> bool:
+    """Tell whether a call is to return what lies between the layers, or is compiled."""
     config: Any = owner.config
     between = ("output_hidden_states", "output_attentions")
-    if torch.compiler.is_compiling() or any(kwargs.get(name, getattr(config, name, False)) for name in between):
-        return None
-    return args, {**kwargs, _MARK: True}
+    return torch.compiler.is_compiling() or any(kwargs.get(name, getattr(config, name, False)) for name in between)
 
 
 def _take_padding_out(layers: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    given = {**dict(zip(_names(layers), args, strict=False)), **kwargs}
+    given = {**dict(zip(parameters_of(layers), args, strict=False)), **kwargs}
     if not given.pop(_MARK, False):
         return None
     states, mask = given["hidden_states"], given.get("attention_mask")
     # Old versions of transformers say where the tokens go in a cache, though there is none.
     if given.get("past_key_values") is None:
         given.pop("cache_position", None)
-    more = [value for name, value in given.items() if name not in ("hidden_states", "attention_mask")]
+    more = [
+        value
+        for name, value in given.items()
+        if name not in ("hidden_states", "attention_mask") and not name.startswith(PREFIX)
+    ]
     # Layers that want more than states and mask get the batch as it is.
     if mask is None or mask.shape != states.shape[:2] or not all(value is None or value is False for value in more):
         return (), given
@@ -251,16 +225,18 @@ def _setting_against(owner: PreTrainedModel, layers: nn.Module, device: torch.de
         return "it is a decoder"
     if getattr(config, "chunk_size_feed_forward", 0):
         return "its config has a chunk_size_feed_forward"
-    if any(_hooks_of_others(module) for module in layers.modules()):
+    if any(hooks_of_others(module) for module in layers.modules()):
         return "hooks are registered on its layers"
     return None
 
 
-def _hooks_of_others(module: nn.Module) -> bool:
+def hooks_of_others(module: nn.Module) -> bool:
     """Tell whether somebody looks at what passes by in a module, and expects padded batches there."""
+    if not module._forward_hooks and not module._forward_pre_hooks:
+        return False
     hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     # Those of transformers collect hidden states when they are asked for, and then nothing is packed.
-    return not all(getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
+    return not all(getattr(hook, "__module__", "").startswith(("transformers.", "easytx.")) for hook in hooks)
 
 
 def _trial(

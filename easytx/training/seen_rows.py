@@ -44,14 +44,17 @@ def _looks_up(module: nn.Module) -> bool:
     )
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> torch.Tensor:
-    """Scale gradients in place so that their norm over all parameters is at most `max_norm`; return the norm before.
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], max_norm: float, optimizer: SeenRowsAdamW | None = None
+) -> torch.Tensor:
+    """Scale gradients so that their norm over all parameters is at most `max_norm`; return the norm before.
 
     The same as `torch.nn.utils.clip_grad_norm_`, for gradients some of which are sparse.
 
     Args:
         parameters: Those without a gradient are left out.
         max_norm: "inf" to measure only.
+        optimizer: Scales the gradients in its next step, which reads and writes them anyhow; None scales them now.
     """
     gradients = []
     for parameter in parameters:
@@ -64,7 +67,9 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> torch
             gradients.append(parameter.grad)
     norm = get_total_norm(gradients)
     scale = float(max_norm / (norm + 1e-6))
-    if scale < 1:
+    if scale < 1 and optimizer is not None:
+        optimizer.grad_scale = 1 / torch.tensor(scale)
+    elif scale < 1:
         torch._foreach_mul_(gradients, scale)
     return norm
 
@@ -82,6 +87,8 @@ class SeenRowsAdamW(torch.optim.AdamW):
     def __init__(self, params: Any, **options: Any) -> None:
         """Take what `torch.optim.AdamW` takes."""
         super().__init__(params, **options)
+        # What torch's fused step divides gradients by.
+        self.grad_scale: torch.Tensor | None = None
         # The rows whose moments stand first, in their order, by parameter. Of others the moments are in order.
         self._seen: dict[torch.Tensor, _SeenRows] = {}
 
@@ -102,6 +109,7 @@ class SeenRowsAdamW(torch.optim.AdamW):
                 self._move_rows(parameter, sparse[parameter], group)
                 parameter.grad = None
         super().step()
+        self.grad_scale = None
         for parameter, gradient in sparse.items():
             parameter.grad = gradient
 
@@ -135,7 +143,7 @@ class SeenRowsAdamW(torch.optim.AdamW):
         adamw(
             [weights], [gradients], [state["exp_avg"][:number]], [state["exp_avg_sq"][:number]], [], [state["step"]],
             fused=True, amsgrad=False, maximize=False, lr=group["lr"], eps=group["eps"], beta1=beta1, beta2=beta2,
-            weight_decay=group["weight_decay"],
+            weight_decay=group["weight_decay"], grad_scale=self.grad_scale,
         )  # fmt: skip
         parameter.index_copy_(0, rows, weights)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate.utils import convert_to_fp32
 from torch import nn
+from transformers import TrainerCallback
 
 from easytx.data.tokenise import lengths_of
 from easytx.errors import NonFiniteLossError
@@ -125,9 +126,15 @@ class EasyTrainer(RecoveringTrainer):
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         if self.by_row:
-            return clip_gradients(model.parameters(), self.args.max_grad_norm)
+            optimizer: Any = None if self._shows_gradients() else getattr(self.optimizer, "optimizer", self.optimizer)
+            return clip_gradients(model.parameters(), self.args.max_grad_norm, optimizer)
         clip: Callable[..., Any] = super()._clip_grad_norm
         return clip(model)
+
+    def _shows_gradients(self) -> bool:
+        """Tell whether a callback may look at gradients that are clipped."""
+        unused = TrainerCallback.on_pre_optimizer_step
+        return any(type(each).on_pre_optimizer_step is not unused for each in self.callback_handler.callbacks)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         if self.by_row and grad_norm is None:

@@ -13,6 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from easytx.training.dropout import attend_with_dropout
+from easytx.training.hooking import PREFIX
 
 __all__ = ["KERNELS", "NAME", "NotPackableError", "Packing", "computes", "padded"]
 
@@ -37,6 +38,7 @@ class Packing:
         offsets: Where each row begins, and where the last one ends, of shape (rows + 1) and type int32.
         shape: Rows and tokens of the padded batch.
         calls: How often attention was computed with it.
+        first_only: Whether queries are those of the first token of each row only.
     """
 
     mask: torch.Tensor
@@ -44,6 +46,7 @@ class Packing:
     offsets: torch.Tensor
     shape: tuple[int, int]
     calls: int = 0
+    first_only: bool = False
 
     @classmethod
     def of(cls, mask: torch.Tensor) -> Packing:
@@ -84,14 +87,17 @@ def flash(
     """Attend with the FlashAttention kernels that torch brings for CUDA, in bf16 or fp16."""
     # What torch's varlen_attn and its attention over nested tensors call as well. The first leaves no dropout, and the
     # second would wrap queries, keys and values anew in each layer.
-    longest = packing.shape[1]
+    rows, longest = packing.shape
+    starts, most = packing.offsets, longest
+    if packing.first_only:
+        starts, most = torch.arange(rows + 1, dtype=torch.int32, device=query.device), 1
     attended: torch.Tensor = torch.ops.aten._flash_attention_forward(
         query,
         key,
         value,
+        starts,
         packing.offsets,
-        packing.offsets,
-        longest,
+        most,
         longest,
         dropout,
         False,
@@ -117,11 +123,14 @@ def padded(
         gathered = cast("torch.Tensor", _with_padding(part.flatten(1), packing))
         return gathered.view(rows, tokens, *part.shape[1:]).transpose(1, 2)
 
-    queries, keys, values = with_padding(query), with_padding(key), with_padding(value)
+    keys, values = with_padding(key), with_padding(value)
+    queries = query.unsqueeze(2) if packing.first_only else with_padding(query)
     if 0 < dropout < 1:
         attended = attend_with_dropout(queries, keys, values, mask, dropout, scale)
     else:
         attended = functional.scaled_dot_product_attention(queries, keys, values, mask, dropout, scale=scale)
+    if packing.first_only:
+        return attended.squeeze(2)
     without = cast("torch.Tensor", _without_padding(attended.transpose(1, 2).reshape(rows * tokens, -1), packing))
     return without.view(query.shape)
 
@@ -202,10 +211,15 @@ def _attention(
         )
         return attended, None
     causal = others.pop("is_causal", None)
-    wanted = sorted(name for name, option in others.items() if option is not None and option is not False)
+    wanted = sorted(
+        name
+        for name, option in others.items()
+        if option is not None and option is not False and not name.startswith(PREFIX)
+    )
     if getattr(module, "is_causal", True) if causal is None else causal:
         wanted.insert(0, "is_causal")
-    if wanted or attention_mask is not None or key.shape != query.shape:
+    alike = key.shape[1] == query.shape[1] and (packing.first_only or key.shape == query.shape)
+    if wanted or attention_mask is not None or not alike:
         raise NotPackableError(f"{type(module).__name__} attends with {', '.join(wanted) or 'a mask of its own'}")
     packing.calls += 1
     query, key, value = (part.transpose(1, 2).squeeze(0) for part in (query, key, value))

@@ -399,7 +399,7 @@ def test_hidden_states_come_without_what_padding_gave(make: Any, windows: bool) 
     predictions, raw_outputs, embeddings, layers = found
     plain = make(ClassificationModel, num_labels=3, args={**args, "config": {}}).predict(texts)
     assert (predictions == plain.predictions).all()
-    assert found.to_frame().equals(plain.to_frame())
+    pd.testing.assert_frame_equal(found.to_frame(), plain.to_frame())
     assert len(raw_outputs) == 3
     for row, text in enumerate(texts[:2]):
         with torch.no_grad():

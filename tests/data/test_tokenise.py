@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from easytx.classification import ClassificationArgs
 from easytx.data import tokenise
@@ -52,6 +53,18 @@ def test_the_two_texts_of_a_pair_keep_their_types(tokenizer: Any) -> None:
     dataset = encode(tokenizer, ["good film", "bad"], ["I would", LONG], max_length=9)
     assert dataset["token_type_ids"][:] == [[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1, 1]]
     assert truncated_rows(dataset) == 1
+
+
+@pytest.mark.parametrize("template", ["[CLS]:0 $A:1 [SEP]:0", "[CLS]:2 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0"])
+def test_types_of_single_texts_are_those_of_the_template(tokenizer: Any, template: str) -> None:
+    special = [(name, tokenizer.convert_tokens_to_ids(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=special)
+    texts = ["", *TEXTS]
+    expected = tokenizer(texts, truncation=True, max_length=8)["token_type_ids"]
+    for overlap in (None, 2):
+        dataset = encode(tokenizer, texts, max_length=8, overlap=overlap)
+        found = [types for types, row in zip(dataset["token_type_ids"], dataset["row"], strict=True) if row != 2]
+        assert found == expected[:2] + expected[3:]
 
 
 def test_a_tokenizer_without_types_gives_none() -> None:

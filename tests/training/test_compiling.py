@@ -84,7 +84,9 @@ def test_a_compiled_training_is_the_plain_one(
     assert compiled.train_model(train).training_details == pytest.approx(expected, rel=1e-5)
     assert len(graphs) == 1
     for name, value in weights(plain).items():
-        torch.testing.assert_close(weights(compiled)[name], value, rtol=1e-4, atol=1e-5)
+        # Attention does not depend on what is added to all keys: its gradient is rounding, and Adam scales that up.
+        tolerance = 1e-3 if name.endswith("key.bias") else 1e-5
+        torch.testing.assert_close(weights(compiled)[name], value, rtol=1e-4, atol=tolerance)
     network = compiled.model
     assert type(network) is type(plain.model)
     assert "forward" not in vars(network)

@@ -27,7 +27,7 @@ from easytx.config.generation import GenerationArgs, generation_kwargs
 from easytx.data.tokenise import encode
 from easytx.errors import OutOfMemoryError
 from easytx.testing import CORPUS, tiny_checkpoint
-from easytx.training import recovery, smaller
+from easytx.training import first_token, recovery, smaller
 from easytx.training.arguments import OneDeviceArguments
 from easytx.training.generation import generate, prompt_collator
 from easytx.training.smaller import SmallerBatches
@@ -51,6 +51,12 @@ def _out_of_memory() -> Exception:
 
 def _more_than(number: int) -> Fails:
     return lambda ids: len(ids) > number
+
+
+@pytest.fixture(autouse=True)
+def _no_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have networks compute nothing but the batches that are counted."""
+    monkeypatch.setattr(first_token, "_trial", lambda *_given: False)
 
 
 class Memory:

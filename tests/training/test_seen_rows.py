@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from easytx.training import seen_rows, trainer
@@ -35,7 +36,7 @@ class _Net(nn.Module):
         return self.head(self.words(ids).mean(1))
 
 
-def _train(net: _Net, optimizer: torch.optim.Optimizer, steps: range, clip: Callable[..., Any]) -> list[float]:
+def _train(net: _Net, optimizer: Any, steps: range, clip: Callable[..., Any], *, late: bool = False) -> list[float]:
     norms = []
     for step in steps:
         chance = torch.Generator().manual_seed(step)
@@ -44,19 +45,20 @@ def _train(net: _Net, optimizer: torch.optim.Optimizer, steps: range, clip: Call
         labels = torch.randint(0, 3, (4,), generator=chance)
         for half in (slice(0, 2), slice(2, 4)):
             nn.functional.cross_entropy(net(ids[half]), labels[half]).backward()
-        norms.append(float(clip(net.parameters(), 0.8)))
+        norms.append(float(clip(net.parameters(), 0.8, *([optimizer] if late else []))))
         optimizer.step()
         optimizer.zero_grad()
     return norms
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["clipped before", "clipped in the step"])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_weights_moments_and_norms_are_those_of_torch(weight_decay: float) -> None:
+def test_weights_moments_and_norms_are_those_of_torch(weight_decay: float, late: bool) -> None:
     dense, sparse = _Net(sparse=False), _Net(sparse=True)
     theirs = torch.optim.AdamW(dense.parameters(), weight_decay=weight_decay, **OPTIONS)
     ours = SeenRowsAdamW(sparse.parameters(), weight_decay=weight_decay, **OPTIONS)
     expected = _train(dense, theirs, range(20), nn.utils.clip_grad_norm_)
-    assert _train(sparse, ours, range(20), clip_gradients) == pytest.approx(expected)
+    assert _train(sparse, ours, range(20), clip_gradients, late=late) == pytest.approx(expected)
     assert max(expected) > 0.8 > min(expected)
     assert sparse.words.weight.grad is None
     torch.testing.assert_close(sparse.state_dict(), dense.state_dict())
@@ -141,6 +143,37 @@ def test_a_training_ends_with_the_same_weights(
         assert not any(module.sparse for module in model.model.modules() if isinstance(module, nn.Embedding))
         # Keys have a bias without effect, whose gradients are rounding.
         found.append((details, {name: value for name, value in weights(model).items() if "key.bias" not in name}))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+class _Watch(transformers.TrainerCallback):
+    """Looks at the gradients before each step."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def on_pre_optimizer_step(self, *_given: Any, model: Any, **_more: Any) -> None:
+        gradients = [p.grad.to_dense() for p in model.parameters() if p.grad is not None]
+        self.norms.append(float(nn.utils.get_total_norm(gradients)))
+
+
+def test_a_callback_sees_clipped_gradients(
+    moved: list[int], classifier: Callable[..., Any], train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, clip, watch, found = [], clip_gradients, _Watch(), []
+
+    def noting(parameters: Any, max_norm: float, optimizer: Any) -> torch.Tensor:
+        late.append(optimizer is not None)
+        return clip(parameters, max_norm, optimizer)
+
+    monkeypatch.setattr(trainer, "clip_gradients", noting)
+    for callbacks in ([watch], []):
+        model = classifier(config=NO_DROPOUT, no_save=True, max_grad_norm=0.1)
+        model.train_model(train_df, callbacks=callbacks)
+        found.append({name: value for name, value in weights(model).items() if "key.bias" not in name})
+    assert moved
+    assert watch.norms == pytest.approx([0.1] * len(watch.norms), abs=1e-5)
+    assert late == [False] * len(watch.norms) + [True] * len(watch.norms)
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 

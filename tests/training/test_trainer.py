@@ -262,6 +262,8 @@ def test_noise_on_embeddings_changes_the_training(classifier: Make, train_df: pd
 def test_gradient_checkpointing_changes_no_number(
     classifier: Make, train_df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Otherwise only the one without it would leave out a part of the last layer, and of its dropout.
+    monkeypatch.setattr("easytx.training.first_token._trial", lambda *_given: False)
     plain, saving = classifier(no_save=True), classifier(no_save=True, gradient_checkpointing=True)
     expected = plain.train_model(train_df).training_details
     recomputed = []
