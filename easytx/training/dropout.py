@@ -22,6 +22,9 @@ NAME = "easytx_quick_dropout"
 # 0.1 becomes 0.100006.
 _VALUES = 2**16
 
+# Numbers in bf16 that a CPU computes at once: of fewer, torch makes the softmax one by one.
+_IN_A_REGISTER = 32
+
 # What the attention of "sdpa" reads besides.
 _MORE = ("cache", "output_attentions", "position_bias", "softcap")
 
@@ -144,11 +147,22 @@ def attend_with_dropout(
     """
     scores = torch.matmul(query * (query.shape[-1] ** -0.5 if scale is None else scale), key.transpose(2, 3))
     if mask is not None and mask.dtype is torch.bool:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        with torch.no_grad():
+            # Softmax gives what is masked no gradient.
+            scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
     elif mask is not None:
         scores = scores + mask
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = _softmax(scores).to(query.dtype)
     return torch.matmul(weights * dropout_factors(weights, dropout), value)
+
+
+def _softmax(scores: torch.Tensor) -> torch.Tensor:
+    """Return the softmax over the last axis, computed in float32, in float32 or already rounded as the scores are."""
+    if scores.shape[-1] < _IN_A_REGISTER:
+        return torch.softmax(scores, dim=-1, dtype=torch.float32)
+    # Autocast would have it written out in float32.
+    with torch.autocast(scores.device.type, enabled=False):
+        return torch.softmax(scores, dim=-1)
 
 
 AttentionInterface.register(NAME, _attention)

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 from easytx.classification import ClassificationModel
 from easytx.testing import tiny_checkpoint
 from easytx.training import dropout
-from easytx.training.dropout import QuickDropout, dropout_factors, quick_dropout
+from easytx.training.dropout import QuickDropout, attend_with_dropout, dropout_factors, quick_dropout
 
 CPU = torch.device("cpu")
 
@@ -93,6 +93,31 @@ def test_the_attention_is_that_of_sdpa(architecture: str, tmp_path: Path, monkey
         found = network(input_ids=ids, attention_mask=mask).logits
     torch.testing.assert_close(found, expected)
     assert (3, network.config.num_attention_heads, 9, 9) in calls
+
+
+@pytest.mark.parametrize("tokens", [16, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_attention_with_dropout_is_that_of_plain_operations(dtype: torch.dtype, tokens: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    given = [torch.randn(3, 2, tokens, 8, generator=chance).to(dtype).requires_grad_() for _ in range(3)]
+    signal = torch.randn(3, 2, tokens, 8, generator=chance).to(dtype)
+    mask = (torch.arange(tokens) < torch.tensor([[tokens], [5], [1]]))[:, None, None, :]
+    torch.manual_seed(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+        found = attend_with_dropout(*given, mask, 0.25, None)
+    assert found.dtype is dtype
+    torch.manual_seed(1)
+    factors = dropout_factors(torch.empty(3, 2, tokens, tokens, dtype=dtype), 0.25).double()
+    query, key, value = (part.detach().double().requires_grad_() for part in given)
+    scores = (query @ key.transpose(2, 3) / 8**0.5).masked_fill(~mask, -torch.inf)
+    wanted = (scores.softmax(-1) * factors) @ value
+    tolerance = 2e-2 if dtype is torch.bfloat16 else 1e-6
+    for ours, theirs in zip(
+        (found, *torch.autograd.grad(found, given, signal)),
+        (wanted, *torch.autograd.grad(wanted, (query, key, value), signal.double())),
+        strict=True,
+    ):
+        assert (ours - theirs).norm() <= tolerance * theirs.norm()
 
 
 def test_masks_that_are_added_are_too() -> None:
