@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -39,6 +38,7 @@ class Packing:
         shape: Rows and tokens of the padded batch.
         calls: How often attention was computed with it.
         first_only: Whether queries are those of the first token of each row only.
+        layouts: By the number of heads, what `layout` has found.
     """
 
     mask: torch.Tensor
@@ -47,6 +47,7 @@ class Packing:
     shape: tuple[int, int]
     calls: int = 0
     first_only: bool = False
+    layouts: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mask: torch.Tensor) -> Packing:
@@ -60,10 +61,22 @@ class Packing:
             (mask.shape[0], mask.shape[1]),
         )
 
-    @functools.cached_property
-    def places(self) -> torch.Tensor:
-        """Which token stands at each position of the flattened batch; at its padding, any."""
-        return (self.mask.flatten().cumsum(0) - 1).clamp(min=0)
+    def layout(self, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what leads from (all tokens, heads) to (rows, heads, tokens), and back.
+
+        The first says which of (all tokens, heads) stands at each of (rows, heads, tokens), at padding any; the second
+        where each of (all tokens, heads) stands among (rows, heads, tokens). Both are flat.
+        """
+        if heads not in self.layouts:
+            rows, tokens = self.shape
+            each = torch.arange(heads, device=self.tokens.device)
+            places = (self.mask.flatten().cumsum(0) - 1).clamp(min=0).view(rows, 1, tokens)
+            first = (self.tokens // tokens) * heads * tokens + self.tokens % tokens
+            self.layouts[heads] = (
+                (places * heads + each[:, None]).flatten(),
+                (first[:, None] + each * tokens).flatten(),
+            )
+        return self.layouts[heads]
 
     def pack(self, padded: torch.Tensor) -> torch.Tensor:
         """Return states of shape (rows, tokens, width) as (1, all tokens, width)."""
@@ -116,56 +129,55 @@ def padded(
     scale: float | None,
 ) -> torch.Tensor:
     """Attend with padding, on any device: attention alone, a small part of a layer, computes it then."""
-    rows, tokens = packing.shape
     mask = packing.mask[:, None, None, :]
-
-    def with_padding(part: torch.Tensor) -> torch.Tensor:
-        gathered = cast("torch.Tensor", _with_padding(part.flatten(1), packing))
-        return gathered.view(rows, tokens, *part.shape[1:]).transpose(1, 2)
-
-    keys, values = with_padding(key), with_padding(value)
-    queries = query.unsqueeze(2) if packing.first_only else with_padding(query)
+    keys, values = _spread(key, packing), _spread(value, packing)
+    queries = query.unsqueeze(2) if packing.first_only else _spread(query, packing)
     if 0 < dropout < 1:
         attended = attend_with_dropout(queries, keys, values, mask, dropout, scale)
     else:
         attended = functional.scaled_dot_product_attention(queries, keys, values, mask, dropout, scale=scale)
-    if packing.first_only:
-        return attended.squeeze(2)
-    without = cast("torch.Tensor", _without_padding(attended.transpose(1, 2).reshape(rows * tokens, -1), packing))
-    return without.view(query.shape)
+    gathered: torch.Tensor = attended.squeeze(2) if packing.first_only else _gathered(attended, packing)
+    return gathered
 
 
-class _WithPadding(torch.autograd.Function):
-    """The tokens of a batch, of shape (all tokens, width), as (rows x tokens, width); what pads it has no gradient.
+class _Spread(torch.autograd.Function):
+    """The tokens of a batch, of shape (all tokens, heads, head size), as (rows, heads, tokens, head size).
 
-    Its gradient by autograd would be added up place by place.
+    What pads rows has no gradient; by autograd, it would be added up place by place.
     """
 
     @staticmethod
     def forward(context: Any, packed: torch.Tensor, packing: Packing) -> torch.Tensor:
         context.packing = packing
-        return packed.index_select(0, packing.places)
+        _, heads, size = packed.shape
+        rows, tokens = packing.shape
+        return packed.reshape(-1, size).index_select(0, packing.layout(heads)[0]).view(rows, heads, tokens, size)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient.index_select(0, context.packing.tokens), None
+        heads, size = gradient.shape[1], gradient.shape[3]
+        return gradient.reshape(-1, size).index_select(0, context.packing.layout(heads)[1]).view(-1, heads, size), None
 
 
-class _WithoutPadding(torch.autograd.Function):
+class _Gathered(torch.autograd.Function):
     """The other way round."""
 
     @staticmethod
-    def forward(context: Any, flat: torch.Tensor, packing: Packing) -> torch.Tensor:
-        context.packing, context.shape = packing, flat.shape
-        return flat.index_select(0, packing.tokens)
+    def forward(context: Any, padded: torch.Tensor, packing: Packing) -> torch.Tensor:
+        context.packing = packing
+        heads, size = padded.shape[1], padded.shape[3]
+        return padded.reshape(-1, size).index_select(0, packing.layout(heads)[1]).view(-1, heads, size)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient.new_zeros(context.shape).index_copy_(0, context.packing.tokens, gradient.contiguous()), None
+        packing, (_, heads, size) = context.packing, gradient.shape
+        rows, tokens = packing.shape
+        padded = gradient.reshape(-1, size).index_select(0, packing.layout(heads)[0]).view(rows, heads, tokens, size)
+        return padded.masked_fill_(~packing.mask[:, None, :, None], 0), None
 
 
-_with_padding: Callable[..., Any] = _WithPadding.apply
-_without_padding: Callable[..., Any] = _WithoutPadding.apply
+_spread: Callable[..., torch.Tensor] = _Spread.apply
+_gathered: Callable[..., torch.Tensor] = _Gathered.apply
 
 # What attends fast on each kind of device.
 KERNELS: dict[str, Kernel] = {"cuda": flash, "cpu": padded}
