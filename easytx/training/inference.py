@@ -23,6 +23,9 @@ from easytx.training.smaller import SmallerBatches
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# A layer takes as long for so many tokens as for one.
+_FEW_TOKENS = 64
+
 Reduce = Callable[[Any, Mapping[str, torch.Tensor]], "torch.Tensor | Sequence[torch.Tensor]"]
 Collator = Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]
 
@@ -121,12 +124,13 @@ def run(
     network = compiled(copy) if compiles else copy
     # One row has no padding.
     packing = packing if len(dataset) > 1 else False
+    shortens = not compiles and int(lengths.sum()) > _FEW_TOKENS
     try:
         # One autocast region for the whole loop: where weights are cast, they are cast once.
         with (
             torch.no_grad(),
             packed(copy, packing, device=device, dtype=dtype),
-            nullcontext() if compiles else first_token_only(copy, device=device, dtype=dtype, like=model),
+            first_token_only(copy, device=device, dtype=dtype, like=model) if shortens else nullcontext(),
             autocast(device, dtype),
         ):
             for number, batch in enumerate(progress(mine, len(mine)) if progress else mine):

@@ -29,7 +29,7 @@ def matrix_peak(device: torch.device, dtype: torch.dtype = torch.bfloat16, secon
     return found
 
 
-def flops(config: Any, lengths: Sequence[int], *, width: int | None = None) -> float:
+def flops(config: Any, lengths: Sequence[int], *, first_only: bool = False, width: int | None = None) -> float:
     """Return the floating point operations of an encoder's forward pass over rows.
 
     Per token: two for each weight of the layers' matrices; per pair of tokens of a row: two products over the hidden
@@ -38,9 +38,15 @@ def flops(config: Any, lengths: Sequence[int], *, width: int | None = None) -> f
     Args:
         config: A configuration of the BERT family.
         lengths: Tokens of each row.
+        first_only: Whether the last layer computes keys and values of all tokens, and all else for the first of a row.
         width: Count rows as padded to so many tokens.
     """
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
     sizes = [width or length for length in lengths]
-    return float(sum(2 * weights * n + 4 * layers * hidden * n * n for n in sizes))
+    read = 2 * hidden * hidden
+    rest = 2 * hidden * hidden + 2 * hidden * inner
+
+    def layer(tokens: int, answers: int) -> int:
+        return 2 * (read * tokens + rest * answers) + 4 * hidden * tokens * answers
+
+    return float(sum((layers - 1) * layer(n, n) + layer(n, 1 if first_only else n) for n in sizes))

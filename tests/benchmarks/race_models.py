@@ -158,7 +158,8 @@ class Racing:
     def _share(self, work: Work, rows: list[Any], seconds: float, passes: int) -> str:
         model = model_for(work)
         lengths = [len(row["input_ids"]) for row in features_of(work, rows, model.tokenizer, labelled=False)]
-        share = passes * flops(model.config, lengths) / seconds / 1e9 / self.best_peak
+        first_only = work.kind in ("classification", "multi_label")
+        share = passes * flops(model.config, lengths, first_only=first_only) / seconds / 1e9 / self.best_peak
         padded = passes * flops(model.config, lengths, width=work.max_length) / seconds / 1e9 / self.best_peak
         tokens = sum(lengths) / seconds
         return f"easytx: {tokens:.0f} tokens/s, {share:.1%} of peak; as if padded to {work.max_length}: {padded:.1%}"

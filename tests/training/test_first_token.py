@@ -79,6 +79,20 @@ def test_answers_and_gradients_are_those_of_all_tokens(architecture: str, packin
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-6)
 
 
+def test_encoders_of_retrieval_are_networks_of_that_kind() -> None:
+    torch.manual_seed(0)
+    config = transformers.DPRConfig(**tiny_config("bert").to_diff_dict() | {"model_type": "dpr"})
+    network = transformers.DPRContextEncoder(config).eval()
+    given = {name: value for name, value in _batch(network).items() if name != "labels"}
+    wanted = network(**given).pooler_output
+    lengths = []
+    with first_token_only(network, device=CPU, dtype=None):
+        last = network.ctx_encoder.bert_model.encoder.layer[-1]
+        last.intermediate.register_forward_hook(lambda _m, args, _o: lengths.append(args[0].shape[1]))
+        torch.testing.assert_close(network(**given).pooler_output, wanted, rtol=1e-5, atol=1e-6)
+    assert lengths == [1]
+
+
 def test_dropout_is_that_of_the_layers(network: Any) -> None:
     network = _network("bert", attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0)
     network.train()
