@@ -140,40 +140,44 @@ def padded(
     return gathered
 
 
-class _Spread(torch.autograd.Function):
-    """The tokens of a batch, of shape (all tokens, heads, head size), as (rows, heads, tokens, head size).
+def _by_rows(packed: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """Return (all tokens, heads, head size) as (rows, heads, tokens, head size); what pads rows is any token."""
+    _, heads, size = packed.shape
+    rows, tokens = packing.shape
+    return packed.reshape(-1, size).index_select(0, packing.layout(heads)[0]).view(rows, heads, tokens, size)
 
-    What pads rows has no gradient; by autograd, it would be added up place by place.
-    """
+
+def _by_tokens(padded: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """The other way round."""
+    _, heads, _, size = padded.shape
+    return padded.reshape(-1, size).index_select(0, packing.layout(heads)[1]).view(-1, heads, size)
+
+
+class _Spread(torch.autograd.Function):
+    """`_by_rows`, without a gradient of what pads rows; by autograd, it would be added up place by place."""
 
     @staticmethod
     def forward(context: Any, packed: torch.Tensor, packing: Packing) -> torch.Tensor:
         context.packing = packing
-        _, heads, size = packed.shape
-        rows, tokens = packing.shape
-        return packed.reshape(-1, size).index_select(0, packing.layout(heads)[0]).view(rows, heads, tokens, size)
+        return _by_rows(packed, packing)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        heads, size = gradient.shape[1], gradient.shape[3]
-        return gradient.reshape(-1, size).index_select(0, context.packing.layout(heads)[1]).view(-1, heads, size), None
+        return _by_tokens(gradient, context.packing), None
 
 
 class _Gathered(torch.autograd.Function):
-    """The other way round."""
+    """`_by_tokens`, with a gradient of zeros for what pads rows."""
 
     @staticmethod
     def forward(context: Any, padded: torch.Tensor, packing: Packing) -> torch.Tensor:
         context.packing = packing
-        heads, size = padded.shape[1], padded.shape[3]
-        return padded.reshape(-1, size).index_select(0, packing.layout(heads)[1]).view(-1, heads, size)
+        return _by_tokens(padded, packing)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        packing, (_, heads, size) = context.packing, gradient.shape
-        rows, tokens = packing.shape
-        padded = gradient.reshape(-1, size).index_select(0, packing.layout(heads)[0]).view(rows, heads, tokens, size)
-        return padded.masked_fill_(~packing.mask[:, None, :, None], 0), None
+        packing = context.packing
+        return _by_rows(gradient, packing).masked_fill_(~packing.mask[:, None, :, None], 0), None
 
 
 _spread: Callable[..., torch.Tensor] = _Spread.apply
