@@ -26,8 +26,15 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from easytx.training import dropout, varlen
 from easytx.training.copies import modules_of
 from easytx.training.hooking import LOCK, PREFIX, hooked, is_hooked
-from easytx.training.packing import TOLERANCE, asks_for_more, hooks_of_others, parameters_of, parts_of
-from easytx.training.precision import autocast
+from easytx.training.packing import (
+    REFUSALS,
+    TOLERANCE,
+    asks_for_more,
+    hooks_of_others,
+    on_trial,
+    parameters_of,
+    parts_of,
+)
 
 __all__ = ["first_token_only"]
 
@@ -50,7 +57,7 @@ _KIND = "first token"
 # Tokens of the rows that a network is tried with, where it takes as many.
 _LENGTHS = (12, 5, 9)
 
-# network -> (device, precision) -> whether it reads the first token only
+# network -> (device, precision, attention of the other layers) -> whether it reads the first token only
 _VERDICTS: weakref.WeakKeyDictionary[nn.Module, dict[object, bool]] = weakref.WeakKeyDictionary()
 
 
@@ -96,7 +103,7 @@ def first_token_only(
             if _setting_against(network, part):
                 return nullcontext()
             verdicts = _VERDICTS.setdefault(network if like is None else like, {})
-            key = (device, dtype)
+            key = (device, dtype, part.owner.config._attn_implementation)
             if key not in verdicts:
                 verdicts[key] = _trial(network, part, device, dtype)
                 logger.info("%s reads the first token only: %s.", type(network).__name__, verdicts[key])
@@ -210,8 +217,11 @@ def _attention(
         )
         if attention_mask is not None and attention_mask.dim() == 4:
             attention_mask = attention_mask[:, :, :1]
-        if others.get("packing") is not None:
-            others["packing"] = dataclasses.replace(others["packing"], first_only=True)
+        packing = others.get("packing")
+        if packing is not None:
+            # The layer counts for the batch, whose packing the other layers have.
+            packing.calls += 1
+            others["packing"] = dataclasses.replace(packing, first_only=True)
     attended: tuple[torch.Tensor, torch.Tensor | None] = attend(module, query, key, value, attention_mask, **others)
     return attended
 
@@ -225,17 +235,12 @@ def _implementation(module: nn.Module) -> str:
 
 def _trial(network: nn.Module, part: _Part, device: torch.device, dtype: torch.dtype | None) -> bool:
     """Tell whether a network answers the same from the first token only, for rows made up for it."""
-    trained = network.training
-    network.eval()
     try:
-        with torch.no_grad(), autocast(device, dtype):
+        with on_trial(network, device, dtype):
             return _answers_the_same(network, part, device)
-    # Whatever a network does not take, it goes on as it came.
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+    except REFUSALS as error:
         logger.info("%s was tried in vain: %r", type(network).__name__, error)
         return False
-    finally:
-        network.train(trained)
 
 
 def _answers_the_same(network: nn.Module, part: _Part, device: torch.device) -> bool:

@@ -27,7 +27,16 @@ from easytx.training.hooking import LOCK, PREFIX, hooked, is_hooked
 from easytx.training.precision import autocast, describe
 from easytx.training.varlen import NotPackableError, Packing
 
-__all__ = ["TOLERANCE", "asks_for_more", "hooks_of_others", "packed", "parameters_of", "parts_of"]
+__all__ = [
+    "REFUSALS",
+    "TOLERANCE",
+    "asks_for_more",
+    "hooks_of_others",
+    "on_trial",
+    "packed",
+    "parameters_of",
+    "parts_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +46,9 @@ TOLERANCE, GRADIENT_TOLERANCE = 2e-2, 5e-2
 
 # Tokens of the rows that a network is tried with, where it takes as many.
 _LENGTHS = (5, 33, 1, 18, 64)
+
+# What a trial ends in where a network does not take what is tried: it goes on as it came.
+REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError)
 
 # Passed from a base model to what runs its layers: this call may be packed.
 _MARK = f"{PREFIX}packs"
@@ -243,16 +255,25 @@ def _trial(
     owner: PreTrainedModel, layers: nn.Module, device: torch.device, dtype: torch.dtype | None, *, trains: bool
 ) -> str | None:
     """Return what rows made up for it show against packing a base model, as the end of a sentence."""
-    trained = owner.training
-    owner.eval()
+    try:
+        with on_trial(owner, device, dtype, trains=trains):
+            return _difference(owner, layers, device)
+    except REFUSALS as error:
+        return str(error) if isinstance(error, NotPackableError) else f"a trial failed ({error!r})"
+
+
+@contextmanager
+def on_trial(
+    network: nn.Module, device: torch.device, dtype: torch.dtype | None, *, trains: bool = False
+) -> Iterator[None]:
+    """Have a network compute rows made up for it, without dropout, as it would in this precision."""
+    trained = network.training
+    network.eval()
     try:
         with torch.set_grad_enabled(trains), autocast(device, dtype):
-            return _difference(owner, layers, device)
-    # Whatever a network does not take, it goes on as it came.
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
-        return str(error) if isinstance(error, NotPackableError) else f"a trial failed ({error!r})"
+            yield
     finally:
-        owner.train(trained)
+        network.train(trained)
 
 
 def _difference(owner: PreTrainedModel, layers: nn.Module, device: torch.device) -> str | None:

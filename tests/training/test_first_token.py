@@ -79,6 +79,15 @@ def test_answers_and_gradients_are_those_of_all_tokens(architecture: str, packin
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-6)
 
 
+def test_a_network_of_one_layer_is_packed_after_it_was_padded() -> None:
+    network = _network("bert", num_hidden_layers=1)
+    wanted = network(**_batch(network)).logits
+    for packing, shape in ((False, (4, 1, 32)), (True, (1, 4, 32))):
+        with _reading(network, packing) as shapes:
+            torch.testing.assert_close(network(**_batch(network)).logits, wanted, rtol=1e-5, atol=1e-6)
+        assert shapes == [shape]
+
+
 def test_encoders_of_retrieval_are_networks_of_that_kind() -> None:
     torch.manual_seed(0)
     config = transformers.DPRConfig(**tiny_config("bert").to_diff_dict() | {"model_type": "dpr"})
